@@ -1,0 +1,147 @@
+"""Claims declared before a run, and the one rule that turns an interval into a verdict.
+
+A verdict belongs to a claim at a scale (model, task, seeds, preset), never to a paper or a person.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cairn.evidence.base import SLUG, Evidence
+from cairn.evidence.stats import Interval
+
+Name = Annotated[str, Field(pattern=SLUG, max_length=80)]
+Direction = Literal["greater", "less", "equivalent", "not_greater"]
+Axis = Literal["update", "flops"]
+Label = Literal["supported", "contradicted", "inconclusive", "not_testable_here"]
+CURVE_METRICS = ("auc_success", "final_success")
+
+
+class Claim(Evidence):
+    """A statement about the difference `arm - control` of one metric, fixed before the run.
+
+    metric: `auc_success` or `final_success` (from the curve, up to the common limit on `axis`), else a key of the
+        record's metrics, fidelity or ledger (then `axis` plays no part).
+    axis: what the two arms have equal: `update`, or `flops` (metered compute).
+    direction, margin: see `judge`; the margin is in the metric's unit and is the smallest difference that counts.
+    basis: the claim of the paper that this stands for (its key in the inventory, or its words).
+    why: why this test stands for it, at this size.
+    task: the task it is tested on; null means the experiment's first.
+    not_testable: the reason, when the claim cannot be tested with what we have; it then gets no other verdict.
+    """
+
+    id: Name
+    text: str
+    arm: Name
+    control: Name
+    metric: str = "auc_success"
+    axis: Axis = "update"
+    direction: Direction = "greater"
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    basis: str
+    why: str
+    task: Name | None = None
+    not_testable: str | None = None
+
+
+class Verdict(Evidence):
+    """A label with its reason in words and the scale at which it was found."""
+
+    label: Label
+    reason: str
+    scale: str
+
+
+def judge(
+    claim: Claim,
+    interval: Interval,
+    *,
+    seeds: int,
+    min_seeds: int,
+    scale: str,
+    problem: str | None = None,
+) -> Verdict:
+    """Return the verdict on a claim from the 95 % interval [low, high] of the difference d = arm - control.
+
+    direction     supported when              contradicted when
+    greater       low > margin                high < margin
+    less          high < -margin              low > -margin
+    equivalent    -margin <= low and          low > margin or
+                  high <= margin              high < -margin
+    not_greater   high <= margin              low > margin
+
+    In every other case the verdict is inconclusive. So *contradicted* means that every value in the interval denies
+    the statement as it was declared, margin included: for `greater` with a margin above 0 this covers a difference on
+    the claimed side that is too small to count, and the reason then says so.
+
+    Before that, in this order: a claim declared `not_testable` is not_testable_here; a `problem` (failed or missing
+    cells), fewer paired seeds than `min_seeds`, or an interval without finite bounds make it inconclusive.
+
+    seeds: number of paired seeds behind the interval. scale: see `describe_scale`.
+    """
+    if claim.not_testable is not None:
+        return Verdict(label="not_testable_here", reason=claim.not_testable, scale=scale)
+    obstacle = _obstacle(interval, seeds, min_seeds, problem)
+    if obstacle is not None:
+        return Verdict(label="inconclusive", reason=obstacle, scale=scale)
+    label = _label(claim.direction, interval.low, interval.high, claim.margin)
+    return Verdict(label=label, reason=_reason(claim, interval, label), scale=scale)
+
+
+def _obstacle(interval: Interval, seeds: int, min_seeds: int, problem: str | None) -> str | None:
+    if problem is not None:
+        return problem
+    if seeds < min_seeds:
+        return f"{seeds} paired seeds; a verdict needs at least {min_seeds}"
+    if not all(math.isfinite(bound) for bound in (interval.low, interval.high)):
+        return "the interval has no finite bounds"
+    return None
+
+
+def _label(direction: Direction, low: float, high: float, margin: float) -> Label:
+    held, denied = {
+        "greater": (low > margin, high < margin),
+        "less": (high < -margin, low > -margin),
+        "equivalent": (low >= -margin and high <= margin, low > margin or high < -margin),
+        "not_greater": (high <= margin, low > margin),
+    }[direction]
+    return "supported" if held else "contradicted" if denied else "inconclusive"
+
+
+def _reason(claim: Claim, interval: Interval, label: Label) -> str:
+    bounds = f"95 % interval of {claim.arm} - {claim.control}: [{interval.low:.4g}, {interval.high:.4g}]"
+    wanted = {
+        "greater": f"above {claim.margin:g}",
+        "less": f"below {-claim.margin:g}",
+        "equivalent": f"within [{-claim.margin:g}, {claim.margin:g}]",
+        "not_greater": f"at most {claim.margin:g}",
+    }[claim.direction]
+    found = {
+        "supported": "all of it is",
+        "contradicted": "none of it is",
+        "inconclusive": "it touches or crosses that bound",
+    }
+    small = "; it lies on the claimed side of 0 but below the margin" if _too_small(claim, interval, label) else ""
+    return f"{bounds}; the claim needs it {wanted}: {found[label]}{small}"
+
+
+def _too_small(claim: Claim, interval: Interval, label: Label) -> bool:
+    claimed_side = {"greater": interval.low > 0, "less": interval.high < 0}.get(claim.direction, False)
+    return label == "contradicted" and claimed_side
+
+
+def describe_scale(model_parameters: int | None, task: str, seeds: int, preset: str) -> str:
+    """Return the scale of a verdict in words, such as `0.31 M parameters, task quest, 5 seeds, preset cpu`."""
+    return f"{_parameters(model_parameters)}, task {task}, {seeds} seed{'' if seeds == 1 else 's'}, preset {preset}"
+
+
+def _parameters(count: int | None) -> str:
+    if count is None:
+        return "model of unstated size"
+    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit} parameters"
+    return f"{count} parameters"
