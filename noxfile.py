@@ -1,0 +1,184 @@
+# /// script
+# dependencies = ["nox>=2025.2.9"]
+# ///
+"""Every check and every run of Cairn, one session each; `nox -l` lists them, `nox` runs the default ones.
+
+A session is a convenience: it installs from the lock and then runs one or two commands that a person can type too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = "virtualenv"
+
+ROOT = Path(__file__).resolve().parent
+LOCK = ROOT / "constraints.txt"
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+# Small models gain nothing from a second thread, and no check may depend on a model hub.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and layout of all Python code; `nox -s lint -- --fix` repairs what it can."""
+    _install(session, groups=["lint"])
+    session.run("ruff", "check", *session.posargs, ".")
+    session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]), ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy in strict mode."""
+    _install(session, "-e.[run]", groups=["test", "types"])
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def validate(session: nox.Session) -> None:
+    """Check every entry of the inventory, on the base install, which has no torch."""
+    _install(session, "-e.")
+    session.run("cairn", "validate", *session.posargs)
+
+
+@nox.session
+def schemas(session: nox.Session) -> None:
+    """Check that the committed JSON Schemas are those of the models; `nox -s schemas -- --write` renews them."""
+    _install(session, "-e.")
+    session.run("python", "-m", "cairn.inventory.schemas", *(session.posargs or ["--check"]))
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Generate the pages and build the site into `site/`; any warning is an error."""
+    _install(session, "-e.", groups=["docs"])
+    session.run("cairn", "site", *session.posargs)
+    session.run("mkdocs", "build", "--strict")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build sdist and wheel, then use the wheel outside the checkout: bare, and with the extra `run`."""
+    _install(session, groups=["build"])
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--no-isolation")
+    (built,) = (ROOT / "dist").glob("*.whl")
+    _check_contents(session, built)
+    with tempfile.TemporaryDirectory() as outside:
+        session.run("python", "-m", "venv", f"{outside}/venv")
+        with session.chdir(outside):
+            _use_bare(session, built)
+            _use_run(session, built)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments go to pytest."""
+    _install(session, "-e.[run]", groups=["test"])
+    session.run("pytest", *session.posargs, env=OFFLINE)
+
+
+@nox.session(default=False)
+def check(session: nox.Session) -> None:
+    """Do everything for one method: `nox -s check -- gigpo`."""
+    if len(session.posargs) != 1:
+        session.error("Say which method: nox -s check -- ID")
+    (method,) = session.posargs
+    _install(session, "-e.[run]", groups=["test"])
+    session.run("cairn", "validate", method)
+    session.run("pytest", "-k", f"{method} or {method.replace('-', '_')}", env=OFFLINE)
+    _smoke(session, [method])
+
+
+@nox.session(default=False)
+def smoke(session: nox.Session) -> None:
+    """Run the reproductions named, or all of them, at the preset that takes seconds; the records are thrown away."""
+    _install(session, "-e.[run]")
+    _smoke(session, session.posargs or sorted(path.parent.name for path in ROOT.glob("reproductions/*/reproduce.py")))
+
+
+@nox.session(default=False)
+def reproduce(session: nox.Session) -> None:
+    """Run a reproduction: `nox -s reproduce -- gigpo --preset cpu --seeds 5`."""
+    _install(session, "-e.[run]")
+    session.run("cairn", "run", *session.posargs)
+
+
+@nox.session(default=False)
+def report(session: nox.Session) -> None:
+    """Compute effects, intervals and verdicts from the records; arguments go to `cairn report`."""
+    _install(session, "-e.")
+    session.run("cairn", "report", *session.posargs)
+
+
+@nox.session(default=False)
+def review(session: nox.Session) -> None:
+    """Compare the layout of the repository with the Scientific Python guide."""
+    _install(session, groups=["review"])
+    session.run("sp-repo-review", *session.posargs, ".")
+
+
+@nox.session(default=False, reuse_venv=False)
+def lock(session: nox.Session) -> None:
+    """Renew `constraints.txt` from the newest releases, keeping the torch it names; results then need a rerun."""
+    lines = LOCK.read_text().splitlines()
+    torch = next(line for line in lines if line.startswith("torch=="))
+    session.install(torch)
+    session.install(".[run,ray,trl]", *_group("dev"))
+    frozen = session.run("python", "-m", "pip", "freeze", "--exclude", "cairn-credit", silent=True)
+    # The label after `+` names the build of torch, not its release; every build of the release may be used.
+    pins = [line.partition("+")[0] for line in str(frozen).splitlines() if "==" in line and not line.startswith("#")]
+    LOCK.write_text("\n".join([*(line for line in lines if line.startswith("#")), *pins]) + "\n")
+
+
+def _group(name: str) -> tuple[str, ...]:
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+def _install(session: nox.Session, *packages: str, groups: list[str] | None = None) -> None:
+    """Install packages and dependency groups at the versions of the lock."""
+    session.install("-c", str(LOCK), *packages, *(word for name in groups or [] for word in _group(name)))
+
+
+def _smoke(session: nox.Session, methods: list[str]) -> None:
+    for method in methods:
+        with tempfile.TemporaryDirectory() as out:
+            script = f"reproductions/{method}/reproduce.py"
+            session.run("python", script, "--preset", "smoke", "--out", out, env=OFFLINE)
+
+
+def _check_contents(session: nox.Session, built: Path) -> None:
+    """Stop unless the wheel holds the package and its data, and none of the single records."""
+    names = zipfile.ZipFile(built).namelist()
+    wanted = ["cairn/py.typed", "cairn/site/__init__.py", "cairn/_data/inventory/", "cairn/_data/constraints.txt"]
+    wanted += [f"cairn/_data/{path.relative_to(ROOT)}" for path in sorted(ROOT.glob("reproductions/*/*.*"))]
+    wanted += [f"cairn/{path.relative_to(ROOT / 'src/cairn')}" for path in ROOT.glob("src/cairn/lab/models/*/*.*")]
+    missing = [name for name in wanted if not any(there.startswith(name) for there in names)]
+    unwanted = [name for name in names if "/results/" in name or "__pycache__" in name]
+    if missing or unwanted:
+        session.error(f"{built.name}: missing {missing}, unwanted {unwanted}")
+
+
+def _use_bare(session: nox.Session, built: Path) -> None:
+    """List the inventory from the base install, and make sure that it brought no torch."""
+    session.run("venv/bin/pip", "install", "-q", "-c", str(LOCK), str(built), external=True)
+    session.run("venv/bin/cairn", "list", external=True)
+    no_torch = "import importlib.util as util; assert util.find_spec('torch') is None, 'the base install brought torch'"
+    session.run("venv/bin/python", "-c", no_torch, external=True)
+
+
+def _use_run(session: nox.Session, built: Path) -> None:
+    """Run one reproduction from the wheel with the extra `run`, in a folder that is no checkout."""
+    session.run("venv/bin/pip", "install", "-q", "-c", str(LOCK), f"{built}[run]", external=True)
+    session.run("venv/bin/cairn", "run", "gigpo", "--preset", "smoke", "--out", "out", external=True, env=OFFLINE)
+
+
+if __name__ == "__main__":
+    nox.main()
