@@ -1,0 +1,218 @@
+"""Read a stranger's YAML as plain data: bounded, without aliases or tags, every value with its line.
+
+The text is taken as a stream of events and never expanded, so that no file can cost more than its size. Plain words
+are read as YAML 1.2 reads them (`yes` and `no` are text), and a number that is not quoted stays a number, so that an
+arXiv id without quotes (which would lose its last zeros) is refused by the model instead of being silently changed.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from cairn.inventory.findings import Finding, Rule, shown
+
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 24
+MAX_NODES = 50_000
+
+NOT_A_FILE = Rule("CA001", "not-a-file", "An entry is a regular file inside the tree: no link, folder or device.")
+TOO_LARGE = Rule("CA002", "too-large", f"A file holds at most {MAX_BYTES} bytes; it is refused without being read.")
+NOT_UTF8 = Rule("CA003", "not-utf8", "Files are UTF-8 text.")
+SYNTAX = Rule("CA004", "syntax", "The file must be one well-formed YAML document.")
+DUPLICATE_KEY = Rule("CA005", "duplicate-key", "A key stands once in its mapping; YAML would silently keep the last.")
+ALIAS = Rule("CA006", "alias", "Anchors and aliases are refused: facts are written out, and no alias bomb can start.")
+TAG = Rule("CA007", "tag", "YAML tags are refused: a file is data and never names a type to build.")
+MERGE_KEY = Rule("CA008", "merge-key", "The merge key << is refused: each block says what it says.")
+TOO_COMPLEX = Rule("CA009", "too-complex", f"At most {MAX_DEPTH} levels and {MAX_NODES} values in one file.")
+NOT_A_MAPPING = Rule("CA010", "not-a-mapping", "The document is a mapping, and each key is plain text.")
+
+Location = tuple[str | int, ...]
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is about ten times faster, where it was built
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}\.[0-9]{0,30}|[0-9]{1,30}(?=[eE]))([eE][-+]?[0-9]{1,4})?")
+_WORDS: Mapping[str, bool | None] = {"": None, "~": None, "null": None, "true": True, "false": False}
+
+
+class ReadError(Exception):
+    """A breach of one rule met while reading; `line` counts from 1."""
+
+    def __init__(self, rule: Rule, line: int, value: object, message: str, repair: str) -> None:
+        super().__init__(message)
+        self.rule, self.line, self.value, self.message, self.repair = rule, line, value, message, repair
+
+    def finding(self, file: str) -> Finding:
+        """Return the fault as a finding in `file`."""
+        return Finding(self.rule, file, self.line, shown(self.value), self.message, self.repair)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One file as data: `file` relative to the root, its text, its top mapping, and the line of every value."""
+
+    file: str
+    text: str
+    value: Mapping[str, object]
+    lines: Mapping[Location, int]
+
+    def line(self, location: Location) -> int:
+        """Return the line of `location`, or of its nearest ancestor when it is absent from the file."""
+        for length in range(len(location), 0, -1):
+            if location[:length] in self.lines:
+                return self.lines[location[:length]]
+        return 1
+
+
+def read(path: Path, file: str) -> Document:
+    """Read `path` and return it as a document named `file`. Raises ReadError on anything else."""
+    text = _text(path)
+    builder = _Builder()
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            builder.take(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        raise ReadError(SYNTAX, mark.line + 1 if mark else 1, "", f"not YAML: {problem}", _SYNTAX_REPAIR) from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        message = f"not YAML: {shown(str(error))}"
+        raise ReadError(SYNTAX, _unprintable_line(text), "", message, _SYNTAX_REPAIR) from error
+    if not isinstance(builder.root, dict):
+        raise ReadError(NOT_A_MAPPING, 1, builder.root, "the file is not a mapping", "start from another entry")
+    return Document(file, text, builder.root, builder.lines)
+
+
+_SYNTAX_REPAIR = "check quotes, indentation and brackets near this line"
+
+
+def _text(path: Path) -> str:
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ReadError(NOT_A_FILE, 1, path.name, "this is a link, a folder or a device", "put a plain file there")
+        if status.st_size > MAX_BYTES:
+            raise ReadError(TOO_LARGE, 1, f"{status.st_size} bytes", "the file is too large", "keep facts only")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ReadError(NOT_A_FILE, 1, path.name, f"cannot be read: {error.strerror}", "see permissions") from error
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        bad = content[error.start : error.start + 4]
+        raise ReadError(NOT_UTF8, line, bad, "the text is not UTF-8", "save the file as UTF-8") from error
+
+
+def _unprintable_line(text: str) -> int:
+    allowed = "\n\t\r"
+    index = next((i for i, character in enumerate(text) if not character.isprintable() and character not in allowed), 0)
+    return text.count("\n", 0, index) + 1
+
+
+@dataclass
+class _Frame:
+    """One open mapping or list: its content, where it stands, and the key that waits for a value."""
+
+    content: dict[str, object] | list[object]
+    location: Location
+    key: str | None = None
+
+
+@dataclass
+class _Builder:
+    """Turns events into plain data without recursion."""
+
+    root: object = None
+    lines: dict[Location, int] = field(default_factory=dict)
+    stack: list[_Frame] = field(default_factory=list)
+    documents: int = 0
+
+    def take(self, event: yaml.Event) -> None:
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        _refuse_indirection(event, line)
+        if isinstance(event, yaml.DocumentStartEvent):
+            self.documents += 1
+            if self.documents > 1:
+                raise ReadError(SYNTAX, line, "---", "a second document starts here", "keep one document in one file")
+        elif isinstance(event, yaml.ScalarEvent):
+            self._scalar(event, line)
+        elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            content: dict[str, object] | list[object] = {} if isinstance(event, yaml.MappingStartEvent) else []
+            self.stack.append(_Frame(content, self._place(content, line)))
+            if len(self.stack) > MAX_DEPTH:
+                raise ReadError(TOO_COMPLEX, line, f"level {len(self.stack)}", "nested too deeply", "flatten it")
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            self.stack.pop()
+
+    def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
+        frame = self.stack[-1] if self.stack else None
+        plain = event.style in (None, "")
+        if frame is None or isinstance(frame.content, list) or frame.key is not None:
+            self._place(_plain_value(event.value) if plain else event.value, line)
+            return
+        if plain and event.value == "<<":
+            raise ReadError(MERGE_KEY, line, "<<", "a merge key stands here", "write the fields out")
+        if event.value in frame.content:
+            first = self.lines[(*frame.location, event.value)]
+            message = f"this key already stands on line {first} of the same mapping"
+            raise ReadError(DUPLICATE_KEY, line, event.value, message, "keep one of the two")
+        frame.key = event.value
+        self.lines[(*frame.location, event.value)] = line
+
+    def _place(self, value: object, line: int) -> Location:
+        """Put `value` into the open container and return its location."""
+        if len(self.lines) > MAX_NODES:
+            raise ReadError(TOO_COMPLEX, line, f"{MAX_NODES} values", "too many values", "split or shorten the entry")
+        if not self.stack:
+            self.root = value
+            return ()
+        frame = self.stack[-1]
+        if isinstance(frame.content, list):
+            location: Location = (*frame.location, len(frame.content))
+            self.lines[location] = line
+            frame.content.append(value)
+            return location
+        if frame.key is None:
+            raise ReadError(NOT_A_MAPPING, line, "", "a key here is not plain text", "use a word as the key")
+        location, frame.key = (*frame.location, frame.key), None
+        frame.content[str(location[-1])] = value
+        return location
+
+
+def _refuse_indirection(event: yaml.Event, line: int) -> None:
+    """Raise ReadError for an alias, an anchor or a tag."""
+    if isinstance(event, yaml.AliasEvent):
+        raise ReadError(ALIAS, line, f"*{event.anchor}", "an alias stands here", "write the value out")
+    if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+        raise ReadError(ALIAS, line, f"&{event.anchor}", "an anchor stands here", "remove it and write values out")
+    tag = getattr(event, "tag", None)
+    if tag is not None:
+        raise ReadError(TAG, line, tag, "a YAML tag stands here", "remove the tag, keep the value")
+
+
+def _plain_value(text: str) -> str | int | float | bool | None:
+    """Resolve an unquoted scalar as the core schema of YAML 1.2 does, without infinities and NaN."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def strings(document: Document) -> Iterator[tuple[Location, str]]:
+    """Yield every text value of `document` with its location (keys are not included)."""
+    stack: list[tuple[Location, object]] = [((), document.value)]
+    while stack:
+        location, value = stack.pop()
+        if isinstance(value, str):
+            yield location, value
+        elif isinstance(value, dict):
+            stack.extend(((*location, key), item) for key, item in reversed(value.items()))
+        elif isinstance(value, list):
+            stack.extend(((*location, index), item) for index, item in reversed(list(enumerate(value))))
