@@ -33,7 +33,9 @@ def sample_experiment(**changes: Any) -> Experiment:
         "tasks": (TASK,),
         "arms": (
             ArmInfo(name="paper", role="method", description="the rule as published"),
-            ArmInfo(name="baseline", role="control", description="one advantage for the whole trajectory"),
+            ArmInfo(
+                name="baseline", role="control", description="one advantage for each trajectory", granularity="episode"
+            ),
             ArmInfo(name="shuffled", role="null", description="the rule's credits permuted inside each trajectory"),
             ArmInfo(name="exact", role="ceiling", description="exact credit under the current policy"),
         ),
@@ -71,7 +73,7 @@ def sample_record(
     arm: str = "paper", seed: int = 0, *, noise: float = 0.01, task: str = TASK, **changes: Any
 ) -> Record:
     rate, flops = ARMS[arm]
-    shift = noise * float(np.random.default_rng([seed, len(arm)]).standard_normal())
+    shift = noise * float(np.random.default_rng([seed, list(ARMS).index(arm)]).standard_normal())
     curve = tuple(_point(update, rate, flops, shift) for update in range(0, UPDATES + 1, 2))
     spec = {"task": task, "arm": arm, "seed": seed, "updates": UPDATES, "learning_rate": 1e-3}
     content: dict[str, Any] = {

@@ -135,13 +135,15 @@ def _too_small(claim: Claim, interval: Interval, label: Label) -> bool:
 
 def describe_scale(model_parameters: int | None, task: str, seeds: int, preset: str) -> str:
     """Return the scale of a verdict in words, such as `0.31 M parameters, task quest, 5 seeds, preset cpu`."""
-    return f"{_parameters(model_parameters)}, task {task}, {seeds} seed{'' if seeds == 1 else 's'}, preset {preset}"
+    plural = "" if seeds == 1 else "s"
+    return f"{describe_parameters(model_parameters)}, task {task}, {seeds} seed{plural}, preset {preset}"
 
 
-def _parameters(count: int | None) -> str:
+def describe_parameters(count: int | None) -> str:
+    """Return a model's size in words, three digits, such as `0.31 M parameters` or `7.62 B parameters`."""
     if count is None:
         return "model of unstated size"
-    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= size:
+    for unit, size, smallest in (("B", 10**9, 10**9), ("M", 10**6, 10**5)):
+        if count >= smallest:
             return f"{count / size:.3g} {unit} parameters"
-    return f"{count} parameters"
+    return f"{count:,} parameters"

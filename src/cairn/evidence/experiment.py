@@ -19,12 +19,15 @@ class ArmInfo(Evidence):
 
     role: `method` is the rule as its paper has it; `variant` changes a part of it; `control` is the baseline;
     `null` must not help (shuffled credit); `ceiling` is the best that credit can do (exact credit).
+    granularity: to what the arm's rule gives credit, in the inventory's words; `episode` for one advantage for each
+        trajectory; null means that it is not said.
     """
 
     name: Name
     role: Role
     description: str
     tasks: tuple[Name, ...] = ()
+    granularity: str | None = None
 
 
 class Experiment(Evidence):

@@ -74,7 +74,8 @@ class Report(Evidence):
     """Everything that is shown about an experiment.
 
     preset, protocol_version, protocol_hash: shared by all records; null without records.
-    model_hashes, panel_hashes, commits, devices: the distinct values found in the records.
+    model_hashes, panel_hashes, commits: the distinct values found in the records.
+    device_seconds: wall-clock seconds of all cells, failed ones too, summed for each device.
     limits: for each task and axis, the farthest place that every arm's curves reached.
     calibrated: whether every check is supported; null when none is declared. While it is not true, the protocol has
         not shown that it can judge the claims.
@@ -93,7 +94,7 @@ class Report(Evidence):
     panel_hashes: tuple[str, ...]
     commits: tuple[str, ...]
     dirty: bool
-    devices: tuple[str, ...]
+    device_seconds: dict[str, float]
     settings: dict[str, Setting]
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -145,7 +146,7 @@ def build_report(
         panel_hashes=_distinct([record.provenance.panel_hash for record in used]),
         commits=_distinct([record.provenance.commit for record in used]),
         dirty=any(record.provenance.dirty for record in used),
-        devices=_distinct([record.host.device for record in used]),
+        device_seconds=_device_seconds(used),
         settings={record.task: record.setting for record in reversed(used)},
         tasks=experiment.tasks,
         seeds=tuple(sorted({record.seed for record in used})),
@@ -185,6 +186,14 @@ def _name(record: Record) -> str:
 
 def _distinct(found: Sequence[str | None]) -> tuple[str, ...]:
     return tuple(sorted({one for one in found if one is not None}))
+
+
+def _device_seconds(used: Sequence[Record]) -> dict[str, float]:
+    devices = sorted({record.host.device for record in used})
+    return {
+        device: tidy(sum(record.host.seconds for record in used if record.host.device == device)) or 0.0
+        for device in devices
+    }
 
 
 def _method(experiment: Experiment, seed: int) -> Method:

@@ -81,6 +81,7 @@ class ArmSummary(Evidence):
     arm: str
     role: Role
     description: str
+    granularity: str | None
     seeds: tuple[int, ...]
     statuses: dict[str, int]
     success: dict[str, Summary]
@@ -140,6 +141,7 @@ def summarise_arm(
         arm=info.name,
         role=info.role,
         description=info.description,
+        granularity=info.granularity,
         seeds=tuple(record.seed for record in done),
         statuses={status: statuses.count(status) for status in sorted(set(statuses))},
         success=_success(drawn, limits, seed, (task, info.name)) if drawn else {},
