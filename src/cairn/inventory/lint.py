@@ -11,9 +11,8 @@ from types import ModuleType
 from cairn.inventory import entry_rules, reader, shape, tree_rules
 from cairn.inventory.entry_rules import Inspected, check_entry, check_text, editor_line
 from cairn.inventory.findings import ERROR, Finding, Rule
-from cairn.inventory.models import Entry, EntryFile
+from cairn.inventory.models import Entry, EntryFile, vocabularies_named
 from cairn.inventory.reader import Document, ReadError, read
-from cairn.inventory.schema import vocabularies_named
 from cairn.inventory.tree_rules import FOLDERS, VOCABULARY_FOLDER, check_tree, entry_files, missing_vocabularies
 from cairn.inventory.vocabulary import Vocabularies, Vocabulary
 from cairn.paths import data_root

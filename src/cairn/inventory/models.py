@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -297,3 +297,19 @@ def _walk_inside(value: object, place: tuple[str | int, ...]) -> Iterator[tuple[
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from _walk_inside(item, (*place, key))
+
+
+def vocabularies_named(model: type[BaseModel]) -> set[str]:
+    """Return the names of all word lists that `model` and the models inside it refer to."""
+    fields = [info for inner in _models(model, set()) for info in inner.model_fields.values()]
+    return {name for info in fields if (name := vocabulary_of(info.json_schema_extra))}
+
+
+def _models(annotation: Any, seen: set[type[BaseModel]]) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in seen:
+        seen.add(annotation)
+        yield annotation
+        for info in annotation.model_fields.values():
+            yield from _models(info.annotation, seen)
+    for argument in get_args(annotation):
+        yield from _models(argument, seen)

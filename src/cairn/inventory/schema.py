@@ -1,54 +1,41 @@
-"""The JSON Schemas, generated from the models and the word lists, for editors and for other languages."""
+"""The JSON Schemas, generated from the models and the word lists, for editors and for other languages.
+
+`python -m cairn.inventory.schema` writes them anew.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel
-
-from cairn.inventory.models import EntryFile, vocabulary_of
+from cairn.inventory.lint import read_all
+from cairn.inventory.models import EntryFile
 from cairn.inventory.vocabulary import Vocabularies, Vocabulary
+from cairn.paths import data_root
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def render(vocabularies: Vocabularies) -> dict[str, str]:
-    """Return the text of each schema by its file name below `schemas/`."""
-    entry = EntryFile.model_json_schema(by_alias=True)
+def render(root: Path | None = None) -> dict[str, str]:
+    """Return the text of each schema by its file name below `schemas/`; `root` has the word lists."""
+    entry = _with_words(EntryFile.model_json_schema(by_alias=True), read_all(root).vocabularies)
     words = Vocabulary.model_json_schema(by_alias=True)
     return {
-        "entry.schema.json": _text(_with_words(entry, vocabularies), "One entry of the Cairn inventory"),
+        "entry.schema.json": _text(entry, "One entry of the Cairn inventory"),
         "vocabulary.schema.json": _text(words, "One closed word list of the Cairn inventory"),
     }
 
 
-def write(root: Path, vocabularies: Vocabularies) -> list[Path]:
-    """Write the schemas below `root`/schemas and return their paths."""
+def write(root: Path | None = None) -> list[Path]:
+    """Write the schemas below `root`/schemas, by default those of this checkout, and return their paths."""
+    root = data_root() if root is None else root
     written = []
-    for name, text in render(vocabularies).items():
+    for name, text in render(root).items():
         path = root / "schemas" / name
         path.write_text(text, encoding="utf-8")
         written.append(path)
     return written
-
-
-def vocabularies_named(model: type[BaseModel]) -> set[str]:
-    """Return the names of all word lists that `model` and the models inside it refer to."""
-    fields = [info for inner in _models(model, set()) for info in inner.model_fields.values()]
-    return {name for info in fields if (name := vocabulary_of(info.json_schema_extra))}
-
-
-def _models(annotation: Any, seen: set[type[BaseModel]]) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in seen:
-        seen.add(annotation)
-        yield annotation
-        for info in annotation.model_fields.values():
-            yield from _models(info.annotation, seen)
-    for argument in get_args(annotation):
-        yield from _models(argument, seen)
 
 
 def _with_words(node: Any, vocabularies: Vocabularies) -> Any:
@@ -67,3 +54,7 @@ def _with_words(node: Any, vocabularies: Vocabularies) -> Any:
 
 def _text(schema: dict[str, Any], title: str) -> str:
     return json.dumps({"$schema": DIALECT, **schema, "title": title}, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    write()

@@ -17,7 +17,7 @@ class Word(Block):
 
     definition: Text
     survey: tuple[Text, ...] = Field(default=(), description="free labels of the survey that fall under this word")
-    family: str = Field(default="", description="the broader family, where the list has families")
+    family: str = Field(default="", description="word of methodology-family, in the list of methodologies")
 
 
 class Vocabulary(Block):
