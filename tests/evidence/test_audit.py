@@ -7,6 +7,7 @@ import pytest
 import yaml
 from tests.evidence.samples import (
     ARMS,
+    sample_claim,
     sample_experiment,
     sample_host,
     sample_provenance,
@@ -18,6 +19,7 @@ from tests.evidence.samples import (
 
 from cairn.evidence.audit import Labels, audit_run
 from cairn.evidence.checklist import load_items
+from cairn.evidence.claims import Claim
 from cairn.evidence.paragraph import methods_paragraph
 from cairn.evidence.records import Record
 from cairn.evidence.report import ArmInfo, Experiment, Report, build_report
@@ -137,8 +139,16 @@ def test_baselines_and_ablation() -> None:
     alone = statuses(report_of(records(arms=["paper", "exact"])))
     assert (alone["episode_level_baseline"], alone["compute_controlled_baseline"]) == ("no", "no")
     assert (alone["ca_ablation"], alone["ca_overhead"]) == ("partial", "partial")
-    unclaimed = statuses(report_of(records(), sample_experiment(claims=())))
-    assert unclaimed["compute_controlled_baseline"] == "partial"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [(), (sample_claim(control="shuffled"),), (sample_claim(metric="spearman"),)],
+    ids=["none", "null", "axis"],
+)
+def test_compute_control_needs_a_control_arm_on_the_compute_axis(claims: tuple[Claim, ...]) -> None:
+    found = statuses(report_of(records(), sample_experiment(claims=claims)))
+    assert found["compute_controlled_baseline"] == "partial"
 
 
 def test_a_control_must_be_episodic_and_start_from_the_same_weights() -> None:

@@ -63,7 +63,7 @@ def test_both_axes_by_hand() -> None:
     assert (updates.axis, updates.limits[0]) == ("update", 2.0)
     assert (updates.arm_values[0], updates.control_values[0]) == pytest.approx((0.75, 0.125))
     assert updates.difference.estimate == pytest.approx(0.625)
-    # Equal compute: baseline spent 2 FLOPs in all, paper reaches its update 1 there: (1/2 * 2) / 2 against the same 1/8.
+    # Equal compute: baseline spent 2 FLOPs in all, where paper is at its update 1: (1/2 * 2) / 2 against 1/8.
     assert (flops.axis, flops.limits[0]) == ("flops", 2.0)
     assert (flops.arm_values[0], flops.control_values[0]) == pytest.approx((0.5, 0.125))
     assert flops.difference.estimate == pytest.approx(0.375)
@@ -114,7 +114,7 @@ def test_report_depends_on_records_and_seed_only() -> None:
     first = pretty_json(build_report(sample_experiment(), records, 0))
     random.Random(4).shuffle(records)
     assert pretty_json(build_report(sample_experiment(), records, 0)) == first
-    assert pretty_json(build_report(sample_experiment(), records, 1)) != first
+    assert build_report(sample_experiment(), records, 1).arms != build_report(sample_experiment(), records, 0).arms
 
 
 def test_another_arm_moves_no_number() -> None:

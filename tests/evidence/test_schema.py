@@ -62,7 +62,7 @@ def test_write_puts_every_file_in_place(tmp_path: Path) -> None:
 def test_a_broken_checklist_is_a_user_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "checklist").mkdir()
     (tmp_path / checklist.SOURCE).write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match="items.yaml"):
+    with pytest.raises(UserError, match=r"items\.yaml"):
         checklist.load_items(tmp_path)
 
 

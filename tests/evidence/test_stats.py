@@ -157,6 +157,7 @@ def test_a_jump_at_no_cost() -> None:
     assert value_at([0.0, 0.0, 2.0], [0.0, 1.0, 0.0], 0.0) == 1.0
     assert area_under_curve([0.0, 0.0, 2.0], [0.0, 1.0, 0.0], 2.0) == pytest.approx(0.5)
     assert area_under_curve([0.0, 0.0], [0.2, 0.6], 0.0) == 0.6
+    assert area_under_curve([0.0, 2.0, 2.0], [0.0, 0.0, 1.0], 2.0) == 0.0
 
 
 @pytest.mark.parametrize(
