@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True)
+# Not frozen: contextlib sets `__traceback__` on whatever passes through a `with` block.
+@dataclass(eq=False)
 class UserError(Exception):
     """Wrong input. The command line prints `str(error)` once and exits with code 2.
 

@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from cairn.errors import UserError
-from cairn.evidence.base import Evidence, describe, write_atomically
+from cairn.evidence.base import Evidence, describe
 from cairn.paths import data_root
 
 SOURCE = "checklist/items.yaml"
@@ -39,22 +39,14 @@ def load_items(root: Path | None = None) -> tuple[Item, ...]:
         raise UserError(describe(error), file=path, repair="restore the file") from error
 
 
-def render(root: Path | None = None) -> dict[str, str]:
+def render() -> dict[str, str]:
     """Return the blank templates that an author fills in, by path below the data root."""
-    items = load_items(root)
+    items = load_items()
     return {
         "checklist/template.md": _markdown(items),
         "checklist/template.yaml": _yaml(items),
         "checklist/template.tex": _latex(items),
     }
-
-
-def write(root: Path) -> list[Path]:
-    """Write the templates below a root and return their paths. Raises UserError when that is not possible."""
-    texts = render(root)
-    for path, text in texts.items():
-        write_atomically(root / path, text)
-    return [root / path for path in texts]
 
 
 def _markdown(items: tuple[Item, ...]) -> str:

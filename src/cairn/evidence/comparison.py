@@ -17,7 +17,7 @@ from cairn.evidence.stats import (
     sign_flip_p,
     value_at,
 )
-from cairn.evidence.summary import AXES, Estimate, generator, heights, places, tidy
+from cairn.evidence.summary import AXES, Estimate, generator, heights, places, rounded, tidy
 
 Basis = Literal["update", "flops", "whole_run"]
 
@@ -120,8 +120,8 @@ def _compare(
         axis=axis,
         seeds=tuple(pair[0].seed for pair in pairs),
         limits=tuple(limits),
-        arm_values=tuple(arm),
-        control_values=tuple(control),
+        arm_values=tuple(rounded(value) for value in arm),
+        control_values=tuple(rounded(value) for value in control),
         difference=Estimate.of(difference),
         probability=Estimate.of(probability_of_improvement(arm, control, generator(seed, *key, "probability"))),
         sign_flip_p=_sign_flip(arm, control),

@@ -1,4 +1,4 @@
-"""JSON Schemas of records and reports, generated from the models and committed; a test holds them equal."""
+"""Files generated from this package and committed: two JSON Schemas and the blank checklists, held equal by a test."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from cairn.evidence import checklist
 from cairn.evidence.base import write_atomically
 from cairn.evidence.records import Record
 from cairn.evidence.report import Report
@@ -16,15 +17,16 @@ MODELS: dict[str, type[BaseModel]] = {"schemas/record.schema.json": Record, "sch
 
 
 def render() -> dict[str, str]:
-    """Return the text of each schema by its path below the data root."""
-    return {path: _text(model) for path, model in MODELS.items()}
+    """Return the text of each generated file by its path below the data root."""
+    return {path: _text(model) for path, model in MODELS.items()} | checklist.render()
 
 
 def write(root: Path) -> list[Path]:
-    """Write the schemas below a root and return their paths. Raises UserError when that is not possible."""
-    for path, text in render().items():
+    """Write the generated files below a root and return their paths. Raises UserError when that is not possible."""
+    texts = render()
+    for path, text in texts.items():
         write_atomically(root / path, text)
-    return [root / path for path in MODELS]
+    return [root / path for path in texts]
 
 
 def _text(model: type[BaseModel]) -> str:

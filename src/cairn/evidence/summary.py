@@ -99,9 +99,14 @@ def generator(seed: int, *key: str) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
+def rounded(number: float) -> float:
+    """Return a number with ten digits, since the last bits depend on the machine."""
+    return float(f"{number:.10g}")
+
+
 def tidy(number: float) -> float | None:
-    """Return a number with ten digits (the last bits depend on the machine), null for NaN."""
-    return None if math.isnan(number) else float(f"{number:.10g}")
+    """Return a number with ten digits, null for NaN."""
+    return None if math.isnan(number) else rounded(number)
 
 
 def places(record: Record, axis: Axis) -> list[float]:
@@ -192,7 +197,7 @@ def _grid(drawn: Sequence[Record], axis: Axis) -> list[float]:
     end = min(places(record, axis)[-1] for record in drawn)
     if axis == "update":
         return sorted({at for record in drawn for at in places(record, axis) if at <= end})
-    return sorted({float(f"{end * step / (GRID_POINTS - 1):.10g}") for step in range(GRID_POINTS - 1)} | {end})
+    return sorted({rounded(end * step / (GRID_POINTS - 1)) for step in range(GRID_POINTS - 1)} | {end})
 
 
 def _overhead(drawn: Sequence[Record], control: tuple[str, Sequence[Record]], seed: int) -> Overhead | None:
@@ -222,7 +227,7 @@ def _combine(name: str, found: Sequence[Trajectory]) -> float:
     numbers = np.asarray([getattr(one, name) for one in found], dtype=np.float64)
     what = name.rpartition("_")[2]
     combined = {"mean": numbers.mean(), "min": numbers.min(), "median": np.median(numbers), "max": numbers.max()}[what]
-    return float(f"{float(combined):.10g}")
+    return rounded(float(combined))
 
 
 def _means(found: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
