@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from cairn.inventory.entry_rules import Inspected
 from cairn.inventory.findings import Finding, Rule, near, shown
-from cairn.inventory.models import NONE, SLUG_PATTERN
+from cairn.inventory.models import NONE, SLUG_PATTERN, Entry
 from cairn.inventory.reader import Location
 from cairn.inventory.vocabulary import Vocabularies
 
@@ -67,22 +67,25 @@ def check_tree(cases: Sequence[Inspected], ids: AbstractSet[str]) -> Iterator[Fi
 
 
 def duplicates(cases: Sequence[Inspected]) -> Iterator[Finding]:
-    """Yield the second file of each id and of each arXiv id."""
-    by_id: dict[str, str] = {}
-    by_arxiv: dict[str, str] = {}
+    """Yield each file whose id or arXiv id another file has too; which of them is to go is for a person to say."""
+    for other, case in _sharing(cases, lambda entry: entry.id):
+        yield case.finding(TWO_FILES, (), case.entry.id, f"{other} has this id too", "keep one of the two files")
+    for other, case in _sharing(cases, lambda entry: entry.bibliography.arxiv):
+        message = f"{other} has this arXiv id too"
+        repair = "keep one entry, and write the other name there as a relation of kind alias"
+        yield case.finding(SAME_ARXIV, ("bibliography", "arxiv"), case.entry.bibliography.arxiv, message, repair)
+
+
+def _sharing(cases: Sequence[Inspected], key_of: Callable[[Entry], str]) -> Iterator[tuple[str, Inspected]]:
+    """Yield (another file with the same key, case) for every case that shares its key."""
+    by_key: dict[str, list[Inspected]] = {}
     for case in cases:
-        entry = case.entry
-        first = by_id.setdefault(entry.id, entry.file)
-        if first != entry.file:
-            yield case.finding(TWO_FILES, (), entry.id, f"{first} has this id already", "keep one of the two files")
-        arxiv = entry.bibliography.arxiv
-        if arxiv == NONE:
-            continue
-        first = by_arxiv.setdefault(arxiv, entry.file)
-        if first != entry.file:
-            message = f"{first} has this arXiv id already"
-            repair = "extend that entry, or write a relation of kind alias there"
-            yield case.finding(SAME_ARXIV, ("bibliography", "arxiv"), arxiv, message, repair)
+        by_key.setdefault(key_of(case.entry), []).append(case)
+    for key, sharing in by_key.items():
+        if key != NONE and len(sharing) > 1:
+            for case in sharing:
+                other = sharing[0] if case is not sharing[0] else sharing[1]
+                yield other.entry.file, case
 
 
 def references(case: Inspected, ids: AbstractSet[str], by_arxiv: Mapping[str, str]) -> Iterator[Finding]:
