@@ -61,6 +61,8 @@ EDITS = (
     Edit("CA009", "too-deep", "  note: nothing to add", DEEP, "[[[", "level 25"),
     Edit("CA009", "too-wide", "  procedure: [Copy R to every token.]", WIDE, "a, a, ", "50000 values"),
     Edit("CA010", "list-as-key", "relations:", "[a, b]: c\nrelations:", "[a, b]", ""),
+    Edit("CA010", "control-character-in-key", "relations:", '"a\\x1f": c\nrelations:', "x1f", "a�"),
+    Edit("CA010", "long-key", "relations:", "a" * 100 + ": c\nrelations:", "aaaa", ""),
     Edit("CA020", "missing-field", "  loss: plain\n", "", "rule:", ""),
     Edit("CA020", "missing-claim-field", "    numbers: 2 against 1\n", "", "key: first", ""),
     Edit("CA020", "missing-block", "survey_discrepancy: null\n", "", "# yaml", ""),

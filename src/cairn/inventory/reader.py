@@ -20,6 +20,7 @@ from cairn.inventory.findings import Finding, Rule, shown
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 24
 MAX_NODES = 50_000
+MAX_KEY_CHARACTERS = 80
 
 NOT_A_FILE = Rule("CA001", "not-a-file", "An entry is a regular file inside the tree: no link, folder or device.")
 TOO_LARGE = Rule("CA002", "too-large", f"A file holds at most {MAX_BYTES} bytes; it is refused without being read.")
@@ -30,7 +31,11 @@ ALIAS = Rule("CA006", "alias", "Anchors and aliases are refused: facts are writt
 TAG = Rule("CA007", "tag", "YAML tags are refused: a file is data and never names a type to build.")
 MERGE_KEY = Rule("CA008", "merge-key", "The merge key << is refused: each block says what it says.")
 TOO_COMPLEX = Rule("CA009", "too-complex", f"At most {MAX_DEPTH} levels and {MAX_NODES} values in one file.")
-NOT_A_MAPPING = Rule("CA010", "not-a-mapping", "The document is a mapping, and each key is plain text.")
+NOT_A_MAPPING = Rule(
+    "CA010",
+    "not-a-mapping",
+    f"The document is a mapping; a key is plain text of at most {MAX_KEY_CHARACTERS} characters.",
+)
 
 Location = tuple[str | int, ...]
 
@@ -158,6 +163,8 @@ class _Builder:
             return
         if plain and event.value == "<<":
             raise ReadError(MERGE_KEY, line, "<<", "a merge key stands here", "write the fields out")
+        if not event.value.isprintable() or len(event.value) > MAX_KEY_CHARACTERS:
+            raise ReadError(NOT_A_MAPPING, line, event.value, "a key here is not plain text", "use a word as the key")
         if event.value in frame.content:
             first = self.lines[(*frame.location, event.value)]
             message = f"this key already stands on line {first} of the same mapping"
