@@ -1,1 +1,1 @@
-"""TODO."""
+"""Maths that two or more methods share: pure functions, shapes stated, sources cited."""

@@ -1,0 +1,107 @@
+"""Arms that are not papers: the exact ceiling, and null controls that corrupt one thing and leave the rest alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from cairn.method import Method, Services
+from cairn.rollouts import Credit, Rollouts
+
+
+@dataclass(frozen=True)
+class ExactCredit(Method):
+    """The ceiling: each turn gets its exact advantage under the current policy, scaled to unit size over the batch.
+
+    Scaling by the root mean square (no centring) leaves the direction of the policy gradient as it is.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"oracle", "turn_boundaries", "reference_policy"})
+
+    def collect(self, services: Services) -> Rollouts:
+        """Sample the batch and ask the oracle."""
+        rollouts = services.rollouts()
+        return rollouts.replace(exact_advantages=services.exact_advantages(rollouts))
+
+    def credit(self, rollouts: Rollouts) -> Credit:
+        """Spread the exact advantages over the tokens of their turns."""
+        assert rollouts.exact_advantages is not None
+        advantages = rollouts.spread_turns(rollouts.exact_advantages)
+        size = advantages[rollouts.action_mask].square().mean().sqrt()
+        return Credit(advantages / size if size > 0 else advantages)
+
+
+@dataclass(frozen=True)
+class NullControl:
+    """Leaves everything as it is; a control overrides the one thing that it corrupts."""
+
+    def rollouts(self, rollouts: Rollouts) -> Rollouts:
+        """Return what the rule gets to read."""
+        return rollouts
+
+    def credit(self, credit: Credit, rollouts: Rollouts) -> Credit:
+        """Return what the loss gets to use."""
+        return credit
+
+
+@dataclass(frozen=True)
+class ShuffledCredit(NullControl):
+    """Permutes a rule's own credits inside each trajectory: same numbers, wrong places.
+
+    unit: `turn` moves whole turns (their mean credit), `token` moves action tokens, for rules that tell tokens of one
+    turn apart.
+    """
+
+    unit: Literal["turn", "token"] = "turn"
+
+    def credit(self, credit: Credit, rollouts: Rollouts) -> Credit:
+        """Permute with the batch's own random draw."""
+        generator = torch.Generator().manual_seed(rollouts.draw_seed)
+        shuffle = _shuffle_turns if self.unit == "turn" else _shuffle_tokens
+        return Credit(shuffle(credit.advantages, rollouts, generator), credit.loss_mask)
+
+
+@dataclass(frozen=True)
+class ShuffledObservations(NullControl):
+    """Permutes the observation keys inside each task group: anchor groups of the same sizes, of unrelated turns."""
+
+    def rollouts(self, rollouts: Rollouts) -> Rollouts:
+        """Permute among the turns that took place, within each group."""
+        assert rollouts.observation_keys is not None
+        keys, mask = rollouts.observation_keys.clone(), rollouts.turn_mask
+        generator = torch.Generator().manual_seed(rollouts.draw_seed)
+        for group in rollouts.group_ids.unique():
+            member = mask & (rollouts.group_ids == group)[:, None]
+            chosen = keys[member]
+            keys[member] = chosen[torch.randperm(chosen.numel(), generator=generator)]
+        return rollouts.replace(observation_keys=keys)
+
+
+def permute_rows(values: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Permute each row's masked entries among themselves. Both (R, L). Returns (R, L), unmasked entries unchanged."""
+    draw = torch.rand(mask.shape, generator=generator)
+    target = torch.where(mask, torch.arange(mask.shape[1]).expand(mask.shape), mask.shape[1]).sort(1).values
+    source = torch.where(mask, draw, torch.inf).argsort(1)
+    result = torch.nn.functional.pad(values, (0, 1))
+    picked = values.gather(1, source)
+    return result.scatter(1, target, torch.where(target < mask.shape[1], picked, 0.0))[:, :-1]
+
+
+def _shuffle_turns(advantages: Tensor, rollouts: Rollouts, generator: torch.Generator) -> Tensor:
+    shape = rollouts.turn_mask.shape
+    cell = (rollouts.row_rollout[:, None] * shape[1] + rollouts.turn_ids)[rollouts.action_mask]
+    total = advantages.new_zeros(shape.numel()).index_add(0, cell, advantages[rollouts.action_mask])
+    count = advantages.new_zeros(shape.numel()).index_add(0, cell, torch.ones_like(advantages[rollouts.action_mask]))
+    per_turn = (total / count.clamp_min(1)).reshape(shape)
+    return rollouts.spread_turns(permute_rows(per_turn, (count > 0).reshape(shape), generator))
+
+
+def _shuffle_tokens(advantages: Tensor, rollouts: Rollouts, generator: torch.Generator) -> Tensor:
+    index = rollouts.action_index()
+    permuted = permute_rows(advantages.flatten()[index.flat], index.mask, generator)
+    result = torch.zeros_like(advantages).flatten()
+    result[index.flat[index.mask]] = permuted[index.mask]
+    return result.reshape(advantages.shape)

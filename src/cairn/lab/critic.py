@@ -1,0 +1,48 @@
+"""A learned critic: a copy of the language model's body with a value head."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from cairn.lab.model import LanguageModel, ModelCost, model_cost
+from cairn.rollouts import Rollouts
+
+
+class Critic:
+    """Values of the state before each action token, trained by regression."""
+
+    def __init__(self, model: LanguageModel, learning_rate: float, clip_norm: float) -> None:
+        """Start from the initial policy's body; the head starts at zero, so that all values do."""
+        self._body = copy.deepcopy(model.network.get_decoder())
+        self._head = nn.Linear(model.network.config.hidden_size, 1).to(model.device, model.network.dtype)
+        nn.init.zeros_(self._head.weight)
+        nn.init.zeros_(self._head.bias)
+        self._weights = [*self._body.parameters(), *self._head.parameters()]
+        self._optimiser = torch.optim.AdamW(self._weights, lr=learning_rate, weight_decay=0.0)
+        self._clip_norm, self._device = clip_norm, model.device
+        self.cost: ModelCost = model_cost(model.network)
+
+    @torch.no_grad()
+    def values(self, rollouts: Rollouts) -> Tensor:
+        """(B, T) value of the state before each action token, 0 elsewhere."""
+        return self._forward(rollouts).cpu() * rollouts.action_mask
+
+    def fit(self, rollouts: Rollouts, targets: Tensor) -> float:
+        """One step on the mean squared error over action tokens; returns the error before the step."""
+        mask = rollouts.action_mask.to(self._device)
+        error = ((self._forward(rollouts) - targets.to(self._device)) ** 2 * mask).sum() / mask.sum().clamp_min(1)
+        self._optimiser.zero_grad()
+        error.backward()
+        nn.utils.clip_grad_norm_(self._weights, self._clip_norm)
+        self._optimiser.step()
+        return float(error.detach())
+
+    def _forward(self, rollouts: Rollouts) -> Tensor:
+        # The value before token t is read where the model has seen tokens up to t - 1.
+        rows, inverse = torch.unique(rollouts.token_ids, dim=0, return_inverse=True)
+        hidden = self._body(input_ids=rows.to(self._device), use_cache=False).last_hidden_state
+        values = self._head(hidden).squeeze(-1)
+        return nn.functional.pad(values[:, :-1], (1, 0))[inverse.to(self._device)]

@@ -1,0 +1,181 @@
+"""The one training loop. What a method changes is in its stages; everything else is here and the same for all arms."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cairn.lab.controls import NullControl
+from cairn.lab.critic import Critic
+from cairn.lab.exact import solve
+from cairn.lab.ledger import Ledger
+from cairn.lab.model import LanguageModel, token_logprobs
+from cairn.lab.policy import PolicyReader
+from cairn.lab.services import TabularServices
+from cairn.lab.tasks.world import World, join
+from cairn.method import Method
+from cairn.rollouts import Credit, Rollouts
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What the protocol fixes for all arms alike."""
+
+    updates: int
+    tasks_per_update: int
+    group_size: int
+    learning_rate: float
+    clip_norm: float
+    evaluate_every: int  # updates
+    critic_learning_rate: float
+    flops_budget: float | None = None  # stop at this many FLOPs instead of after `updates`
+    max_updates: int | None = None  # where a budget in FLOPs would take too long
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation on the curve; `success` is the exact success probability on the evaluation panel."""
+
+    update: int
+    success: float
+    spent: dict[str, float | int]
+    extra: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The fixed instances: the arm draws its training worlds from `train` and is evaluated on `evaluation`."""
+
+    train: tuple[World, ...]
+    evaluation: tuple[World, ...]
+
+
+class Trainer:
+    """Trains one arm. Iterate it to train; each item is a `Point`."""
+
+    def __init__(
+        self, model: LanguageModel, method: Method, null: NullControl, panel: Panel, settings: TrainSettings, seed: int
+    ) -> None:
+        """Take a fresh copy of the initial model; `model` itself stays the reference."""
+        self.ledger = Ledger()
+        self.turns: list[int] = []
+        self.turn_tokens: list[int] = []
+        self._reference = model
+        self._policy = LanguageModel(copy.deepcopy(model.network), model.tokenizer, model.source, model.digest)
+        self._method, self._null, self._panel, self._settings, self._seed = method, null, panel, settings, seed
+        self._reader = PolicyReader(model.tokenizer)
+        self._evaluation = join(panel.evaluation)
+        self._critic = (
+            Critic(model, settings.critic_learning_rate, settings.clip_norm)
+            if "learned_critic" in method.needs
+            else None
+        )
+        self._optimiser = torch.optim.AdamW(
+            self._policy.network.parameters(), lr=settings.learning_rate, weight_decay=0.0
+        )
+
+    @property
+    def policy(self) -> LanguageModel:
+        """Return the policy in training."""
+        return self._policy
+
+    def __iter__(self) -> Iterator[Point]:
+        """Train to the end of the budget, yielding the curve."""
+        yield self.evaluate(0, {})
+        update = 0
+        while not self._spent(update):
+            extra = self.step(update)
+            update += 1
+            if update % self._settings.evaluate_every == 0 or self._spent(update):
+                yield self.evaluate(update, extra)
+
+    def step(self, update: int) -> dict[str, float]:
+        """Make one update; return what a curve should show of it."""
+        services = self._services(update)
+        rollouts = self._method.collect(services)
+        rollouts = services.attach(keep_rollouts(rollouts, self._method.filter(rollouts.declare(self._method.needs))))
+        rollouts = self._null.rollouts(self._method.reward(rollouts))
+        seen = rollouts.declare(self._method.needs)
+        credit = self._null.credit(self._method.credit(seen), rollouts)
+        loss, gradient_norm = self._learn(seen, credit)
+        services.bill_training(rollouts)
+        self._method.fit(seen, services)
+        self._note_lengths(rollouts)
+        return {
+            "loss": loss,
+            "gradient_norm": gradient_norm,
+            "batch_return": float(rollouts.returns.mean()),
+            "entropy_nats": _mean_entropy(rollouts),
+        }
+
+    def evaluate(self, update: int, extra: dict[str, float]) -> Point:
+        """Solve the evaluation panel exactly under the current policy. Not billed."""
+        success = solve(self._reader.read(self._policy, self._evaluation)).success()
+        return Point(update, float(success.mean()), self.ledger.totals(), extra)
+
+    def _spent(self, update: int) -> bool:
+        settings = self._settings
+        if settings.flops_budget is None:
+            return update >= settings.updates
+        return self.ledger.flops >= settings.flops_budget or update >= (settings.max_updates or update + 1)
+
+    def _services(self, update: int) -> TabularServices:
+        rng = np.random.default_rng([self._seed, update, len(self._panel.train)])
+        chosen = rng.choice(len(self._panel.train), self._settings.tasks_per_update, replace=False)
+        return TabularServices(
+            self._policy, self._reference, self._critic, self._reader, self.ledger, self._method.needs,
+            worlds=[self._panel.train[i] for i in chosen], group_size=self._settings.group_size,
+            seed=(self._seed, update),
+        )
+
+    def _learn(self, rollouts: Rollouts, credit: Credit) -> tuple[float, float]:
+        logprobs = policy_logprobs(self._policy, rollouts)
+        loss = self._method.loss(logprobs, rollouts, credit)
+        self._optimiser.zero_grad()
+        loss.backward()
+        weights = self._policy.network.parameters()
+        norm = nn.utils.clip_grad_norm_(weights, self._settings.clip_norm)
+        self._optimiser.step()
+        return float(loss.detach()), float(norm)
+
+    def _note_lengths(self, rollouts: Rollouts) -> None:
+        self.turns += rollouts.turn_mask.sum(1).tolist()
+        tokens = torch.zeros(rollouts.group_ids.shape[0], dtype=torch.long)
+        self.turn_tokens += tokens.index_add(0, rollouts.row_rollout, rollouts.action_mask.sum(1)).tolist()
+
+
+def policy_logprobs(model: LanguageModel, rollouts: Rollouts) -> Tensor:
+    """Log-probs (B, T) of the action tokens under the model, with gradient. Equal rows are computed once."""
+    rows, inverse = torch.unique(rollouts.token_ids, dim=0, return_inverse=True)
+    mask = torch.ones_like(rows, dtype=torch.bool)  # rows are padded on the right and attention is causal
+    scored, _ = token_logprobs(model.network, rows.to(model.device), mask.to(model.device))
+    return scored.cpu()[inverse] * rollouts.action_mask
+
+
+def keep_rollouts(rollouts: Rollouts, keep: Tensor) -> Rollouts:
+    """Drop the rollouts outside `keep` (R,) with all their rows."""
+    if bool(keep.all()):
+        return rollouts
+    rows = keep[rollouts.row_rollout]
+    renumbered = keep.cumsum(0) - 1
+    per_row = ("token_ids", "attention_mask", "action_mask", "turn_ids", "logprobs_behaviour", "logprobs_reference",
+               "entropies", "values")
+    per_rollout = ("group_ids", "terminal_rewards", "truncated", "turn_mask", "turn_rewards", "observation_keys",
+                   "turn_values", "exact_advantages", "agent_ids", "parent_ids", "state_handles")
+    changes: dict[str, Tensor] = {"row_rollout": renumbered[rollouts.row_rollout[rows]]}
+    for names, index in ((per_row, rows), (per_rollout, keep)):
+        present = {n: getattr(rollouts, n) for n in names}
+        changes |= {n: value[index] for n, value in present.items() if value is not None}
+    return rollouts.replace(**changes)
+
+
+def _mean_entropy(rollouts: Rollouts) -> float:
+    assert rollouts.entropies is not None
+    return float(rollouts.entropies[rollouts.action_mask].mean())
+
+

@@ -1,0 +1,129 @@
+"""Small real language models: a local folder (or a hub name) loaded through transformers, and what a token costs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from cairn.errors import UserError
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model with its tokenizer, where it came from, and the sizes that decide its cost."""
+
+    network: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    source: str
+    digest: str  # sha256 of the weights file, or the hub name
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the weights."""
+        return self.network.device
+
+    @property
+    def parameters(self) -> int:
+        """Return the number of weights."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def cost(self) -> ModelCost:
+        """Return the sizes that decide how many FLOPs a token takes."""
+        return model_cost(self.network)
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """What one token costs. matmul_weights: weights that multiply each token; width * layers enters attention."""
+
+    matmul_weights: int
+    layers: int
+    width: int
+
+    def forward_flops(self, tokens: Tensor, contexts: Tensor) -> float:
+        """FLOPs of a forward pass: 2 a weight and token, and 4 * layers * width a token and attended position.
+
+        tokens: (N,) how many tokens each call processes; contexts: (N,) the sum of positions that they attend to.
+        Embedding look-ups, norms and activations are not counted (below 5 % for these models).
+        """
+        weights = 2.0 * self.matmul_weights * float(tokens.double().sum())
+        return weights + 4.0 * self.layers * self.width * float(contexts.double().sum())
+
+
+def model_cost(network: PreTrainedModel) -> ModelCost:
+    """Read the sizes off a network: every linear map counts once, the output head too even where it is tied."""
+    config = network.config
+    linear = sum(m.weight.numel() for m in network.modules() if isinstance(m, nn.Linear))
+    return ModelCost(linear, int(config.num_hidden_layers), int(config.hidden_size))
+
+
+def load(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LanguageModel:
+    """Load a local folder or a hub name. Never runs code from the folder, never unpickles.
+
+    Raises UserError for a folder without weights, config or tokenizer.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        _require_files(folder)
+    elif folder.is_absolute() or str(source).startswith("."):
+        raise UserError("there is no such model folder", value=str(source), repair="Give a folder or a hub name.")
+    options = {"trust_remote_code": False, "local_files_only": folder.is_dir()}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(source), **options)
+        network = AutoModelForCausalLM.from_pretrained(str(source), dtype=dtype, use_safetensors=True, **options)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the model could not be loaded: {str(error).splitlines()[0]}", value=str(source),
+            repair="Check the name, or give a local folder with config.json, model.safetensors and tokenizer.json.",
+        ) from error
+    network.eval()
+    digest = weights_digest(folder) if folder.is_dir() else str(source)
+    return LanguageModel(network.to(torch.device(device)), tokenizer, str(source), digest)
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the sha256 over all weight files of a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _require_files(folder: Path) -> None:
+    for pattern, what in (("config.json", "a config"), ("*.safetensors", "weights"), ("tokenizer.json", "a tokenizer")):
+        if not any(folder.glob(pattern)):
+            raise UserError(
+                f"the model folder has no {what} ({pattern})", file=folder,
+                repair="Save the model with `save_pretrained(folder, safe_serialization=True)` and its tokenizer.",
+            )
+
+
+def pick_device(name: str) -> str:
+    """Resolve `auto`, `cpu` or `cuda`. Raises UserError for a device that is not there."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError("unknown device", value=name, repair="Give auto, cpu or cuda.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("no CUDA device is available", value=name, repair="Use --device cpu, or auto.")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def token_logprobs(network: PreTrainedModel, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Score given tokens. Returns log-probs (B, T) and next-token entropies (B, T) in nats, both 0 at position 0."""
+    logits = network(input_ids=token_ids, attention_mask=attention_mask.long(), use_cache=False).logits[:, :-1]
+    distribution = logits.log_softmax(-1)
+    chosen = distribution.gather(-1, token_ids[:, 1:, None]).squeeze(-1)
+    entropy = -(distribution.exp() * distribution).sum(-1)
+    return nn.functional.pad(chosen, (1, 0)), nn.functional.pad(entropy, (1, 0))
+
+
+def quiet() -> None:
+    """Keep transformers from printing progress and advice into a run's output."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()

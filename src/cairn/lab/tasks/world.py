@@ -1,0 +1,110 @@
+"""A task instance: a finite decision process told in words.
+
+Because states are few and the transition table is known, the exact value of every state under any policy follows by
+backward recursion, an environment can be forked by copying one integer, and one forward pass over the distinct prompts
+gives the whole policy. Nothing here knows which task it is or how text is tokenised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """One instance. S states, P distinct prompts, C options at most; option C is `stay`: anything not understood.
+
+    Text. `prompts[p]` is the windowed prompt; `options[p]` are the phrases that the world understands there;
+    `observations[o]` is the raw observation; `header` opens a prompt that carries the full history.
+    Dynamics. `successors`, `probabilities`: (S, C + 1, J), what may follow option c in state s; unused options repeat
+    `stay`. A terminal state leads to itself and pays `payoffs[s]` when it is entered.
+    """
+
+    name: str
+    header: str
+    prompts: tuple[str, ...]
+    options: tuple[tuple[str, ...], ...]
+    observations: tuple[str, ...]
+    state_prompt: IntArray  # (S,)
+    state_observation: IntArray  # (S,)
+    successors: IntArray  # (S, C + 1, J)
+    probabilities: FloatArray  # (S, C + 1, J)
+    terminal: BoolArray  # (S,)
+    payoffs: FloatArray  # (S,)
+    bifurcations: BoolArray  # (S,) True where the designer planted a decision that matters
+    start: int
+    horizon: int  # turns
+    recurrence: float  # share of visits whose raw observation carries no stamp of its own
+
+    @property
+    def n_states(self) -> int:
+        """Return S."""
+        return int(self.state_prompt.size)
+
+
+@dataclass(frozen=True, eq=False)
+class WorldBatch:
+    """Several worlds side by side: their states in one numbering, world w starting at `offsets[w]`."""
+
+    worlds: tuple[World, ...]
+    offsets: IntArray  # (W,)
+    successors: IntArray  # (S, C + 1, J) in the common numbering
+    probabilities: FloatArray  # (S, C + 1, J)
+    terminal: BoolArray  # (S,)
+    payoffs: FloatArray  # (S,)
+    prompt: IntArray  # (S,) in a common numbering of prompts
+    observation: IntArray  # (S,) in a common numbering of observations
+    bifurcations: BoolArray  # (S,)
+    starts: IntArray  # (W,)
+    n_options: int  # C
+
+    @property
+    def horizon(self) -> int:
+        """Return the turn limit, the same in all worlds of a batch."""
+        return self.worlds[0].horizon
+
+
+def join(worlds: Sequence[World]) -> WorldBatch:
+    """Put worlds into one numbering. They must share horizon and recurrence."""
+    sizes = np.array([w.n_states for w in worlds])
+    offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    options = max(w.successors.shape[1] for w in worlds)
+    branches = max(w.successors.shape[2] for w in worlds)
+    pairs = [_widen(w, options, branches) for w in worlds]
+    return WorldBatch(
+        worlds=tuple(worlds),
+        offsets=offsets,
+        successors=np.concatenate([s + o for (s, _), o in zip(pairs, offsets, strict=True)]),
+        probabilities=np.concatenate([p for _, p in pairs]),
+        terminal=np.concatenate([w.terminal for w in worlds]),
+        payoffs=np.concatenate([w.payoffs for w in worlds]),
+        prompt=_renumber([(w.state_prompt, len(w.prompts)) for w in worlds]),
+        observation=_renumber([(w.state_observation, len(w.observations)) for w in worlds]),
+        bifurcations=np.concatenate([w.bifurcations for w in worlds]),
+        starts=offsets + np.array([w.start for w in worlds]),
+        n_options=options - 1,
+    )
+
+
+def _widen(world: World, options: int, branches: int) -> tuple[IntArray, FloatArray]:
+    """Pad options with copies of `stay` (kept last) and branches with probability 0."""
+    missing = options - world.successors.shape[1]
+    wide = []
+    for table in (world.successors, world.probabilities):
+        stay = np.repeat(table[:, -1:], missing, axis=1)
+        table = np.concatenate([table[:, :-1], stay, table[:, -1:]], axis=1)
+        wide.append(np.pad(table, ((0, 0), (0, 0), (0, branches - table.shape[2]))))
+    return wide[0], wide[1]
+
+
+def _renumber(parts: Sequence[tuple[IntArray, int]]) -> IntArray:
+    starts = np.concatenate([[0], np.cumsum([count for _, count in parts])[:-1]])
+    return np.concatenate([index + start for (index, _), start in zip(parts, starts, strict=True)])

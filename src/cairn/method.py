@@ -1,0 +1,95 @@
+"""A credit assignment method, stated by what it changes in plain GRPO.
+
+`Method` is GRPO (arXiv 2402.03300; defaults as in volcengine/verl:verl/trainer/ppo/core_algos.py). A method of the
+catalogue subclasses it in `cairn/methods/<id_>.py`, adds its hyperparameters as fields and overrides only the stages
+that its paper changes:
+
+    collect -> filter -> reward -> credit -> loss,  and fit for auxiliary models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from cairn.ops.groups import standardise
+from cairn.ops.losses import clipped_surrogate, low_variance_kl, masked_mean
+from cairn.rollouts import Credit, Rollouts
+
+STAGES = ("collect", "filter", "reward", "credit", "loss", "fit")
+
+
+class Services(Protocol):
+    """The only door to anything that costs. Every call is billed to the arm's ledger."""
+
+    def rollouts(self) -> Rollouts:
+        """Sample one batch of rollouts from the current policy."""
+
+    def continuations(self, rollouts: Rollouts, count: int) -> Tensor:
+        """Fork before every turn and play to the end `count` times with the current policy.
+
+        Returns the returns-to-go, (R, K, count) float, 0 where the turn did not take place. Turns that start from the
+        same state share their continuations, which are sampled (and billed) once. Needs `mc_continuations`.
+        """
+
+    def fit_critic(self, rollouts: Rollouts, targets: Tensor) -> float:
+        """Take one optimiser step of the critic towards `targets` (B, T) on action tokens; return the squared error.
+
+        Needs `learned_critic`.
+        """
+
+    def exact_advantages(self, rollouts: Rollouts) -> Tensor:
+        """(R, K) exact advantages under the current policy. Only for controls: needs `oracle`."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """Plain GRPO in every stage. Fields are hyperparameters, each with the source of its default."""
+
+    clip_ratio: float = 0.2  # verl and TRL default
+    kl_coefficient: float = 0.001  # verl default for the KL term in the loss
+    scale_by_std: bool = True  # arXiv 2402.03300, section 4.1.2; False is the form of Dr. GRPO
+    epsilon: float = 1e-6  # verl
+
+    needs: ClassVar[frozenset[str]] = frozenset({"reference_policy"})
+    invariants: ClassVar[frozenset[str]] = frozenset()
+
+    def collect(self, services: Services) -> Rollouts:
+        """Return the batch that the update learns from, with whatever extra estimates the method pays for."""
+        return services.rollouts()
+
+    def filter(self, rollouts: Rollouts) -> Tensor:
+        """Return (R,) bool: the rollouts that are kept. The others leave the batch before rewards are compared."""
+        return torch.ones_like(rollouts.terminal_rewards, dtype=torch.bool)
+
+    def reward(self, rollouts: Rollouts) -> Rollouts:
+        """Return the batch with its rewards replaced, where a method reshapes them."""
+        return rollouts
+
+    def credit(self, rollouts: Rollouts) -> Credit:
+        """Give every action token of a rollout the group-standardised return of the rollout."""
+        advantages = standardise(rollouts.returns, rollouts.group_ids, self.scale_by_std, self.epsilon)
+        return Credit(rollouts.spread_rollouts(advantages))
+
+    def loss(self, logprobs: Tensor, rollouts: Rollouts, credit: Credit) -> Tensor:
+        """Clipped surrogate plus KL to the initial policy, averaged over the action tokens of the batch.
+
+        logprobs: (B, T) of the policy being trained, with gradient. Returns a scalar to be minimised.
+        """
+        mask = rollouts.action_mask if credit.loss_mask is None else rollouts.action_mask & credit.loss_mask
+        per_token = clipped_surrogate(logprobs, rollouts.logprobs_behaviour, credit.advantages, self.clip_ratio)
+        if self.kl_coefficient:
+            assert rollouts.logprobs_reference is not None
+            per_token = per_token + self.kl_coefficient * low_variance_kl(logprobs, rollouts.logprobs_reference)
+        return masked_mean(per_token, mask)
+
+    def fit(self, rollouts: Rollouts, services: Services) -> None:
+        """Train auxiliary models on the batch. Plain GRPO has none."""
+
+
+def overridden_stages(method: type[Method]) -> tuple[str, ...]:
+    """Return the stages that a method changes, in pipeline order: its `hooks`."""
+    return tuple(stage for stage in STAGES if getattr(method, stage) is not getattr(Method, stage))

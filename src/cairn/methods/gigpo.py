@@ -1,0 +1,84 @@
+"""GiGPO: a second comparison, among all turns of a group that start from the same raw observation.
+
+A turn is credited with its discounted return against the other visits of its anchor state, so that two choices made
+in the same place are compared with each other; this is added to GRPO's comparison of whole rollouts.
+
+    A_E(i)    = standardise(R_i) within the task group
+    A_S(i, k) = standardise(G_ik) within {(j, l): same task, same raw observation},   G_ik = sum_{l>=k} gamma^(l-k) r_il
+    A(i, k)   = A_E(i) + w A_S(i, k), copied to the action tokens of turn k
+
+Shapes: returns (R,), G and A_S (R, K), A (B, T). Source: arXiv 2505.10978, equations 3 to 9; langfengQ/verl-agent:
+gigpo/core_gigpo.py (defaults gamma 0.95, w 1). What differs between them: the paper takes A_E's statistics over one
+value a rollout, the released code by default over all step rows, so that long rollouts weigh more
+(`episode_statistics`). Both print two normalisers, with and without the division by std (`scale_by_std`). Fuzzy
+matching of observations is not implemented. Limits: w = 0, or no observation that recurs, is GRPO.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from cairn.method import Method
+from cairn.ops.groups import group_mean, group_std, standardise
+from cairn.ops.returns import returns_to_go
+from cairn.rollouts import Credit, Rollouts
+
+
+def anchor_groups(observation_keys: Tensor, group_ids: Tensor) -> Tensor:
+    """Label each turn with its (task group, raw observation) pair. keys: (R, K); group_ids: (R,). Returns (R, K)."""
+    pairs = torch.stack([group_ids[:, None].expand_as(observation_keys), observation_keys], dim=-1)
+    _, labels = torch.unique(pairs.reshape(-1, 2), dim=0, return_inverse=True)
+    return labels.reshape(observation_keys.shape)
+
+
+def step_advantages(
+    returns: Tensor, anchors: Tensor, turn_mask: Tensor, scale_by_std: bool, epsilon: float
+) -> Tensor:
+    """Standardise discounted returns within anchor groups. All (R, K); 0 for a state that was visited once."""
+    advantages = torch.zeros_like(returns)
+    advantages[turn_mask] = standardise(returns[turn_mask], anchors[turn_mask], scale_by_std, epsilon)
+    return advantages
+
+
+def row_weighted_advantages(
+    returns: Tensor, group_ids: Tensor, turn_mask: Tensor, scale_by_std: bool, epsilon: float
+) -> Tensor:
+    """Compare rollouts with statistics over step rows: a rollout of n turns counts n times. (R,), (R,), (R, K)."""
+    rows = turn_mask.nonzero()[:, 0]
+    mean, std = torch.zeros_like(returns), torch.ones_like(returns)
+    mean[rows] = group_mean(returns[rows], group_ids[rows])
+    std[rows] = group_std(returns[rows], group_ids[rows])
+    return (returns - mean) / (std + epsilon) if scale_by_std else returns - mean
+
+
+@dataclass(frozen=True)
+class GiGPO(Method):
+    """Group-in-group comparison; see the module for the formula."""
+
+    step_weight: float = 1.0  # w, arXiv 2505.10978 section 5.1
+    gamma: float = 0.95  # arXiv 2505.10978 appendix E
+    kl_coefficient: float = 0.01  # arXiv 2505.10978 appendix E
+    episode_statistics: Literal["rollout", "step_row"] = "rollout"  # paper; "step_row" is the released default
+
+    needs: ClassVar[frozenset[str]] = frozenset({"state_keys", "turn_boundaries", "reference_policy"})
+
+    def credit(self, rollouts: Rollouts) -> Credit:
+        """Add the step comparison to the episode comparison."""
+        return Credit(rollouts.spread_turns(self._episode(rollouts)[:, None] + self.step_weight * self._step(rollouts)))
+
+    def _episode(self, rollouts: Rollouts) -> Tensor:
+        if self.episode_statistics == "rollout":
+            return standardise(rollouts.returns, rollouts.group_ids, self.scale_by_std, self.epsilon)
+        return row_weighted_advantages(
+            rollouts.returns, rollouts.group_ids, rollouts.turn_mask, self.scale_by_std, self.epsilon
+        )
+
+    def _step(self, rollouts: Rollouts) -> Tensor:
+        assert rollouts.observation_keys is not None
+        returns = returns_to_go(rollouts.turn_rewards, rollouts.terminal_rewards, rollouts.turn_mask, self.gamma)
+        anchors = anchor_groups(rollouts.observation_keys, rollouts.group_ids)
+        return step_advantages(returns, anchors, rollouts.turn_mask, self.scale_by_std, self.epsilon)

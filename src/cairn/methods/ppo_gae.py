@@ -1,0 +1,63 @@
+"""PPO with GAE: a learned critic's temporal differences, summed with decay gamma * lambda.
+
+    delta_t = r_t + gamma V_{t+1} - V_t,   A_t = sum_l (gamma lambda)^l delta_{t+l},   then whitened over the batch
+
+A time step is an action token; prompt and environment tokens are stepped over, so that neither reward nor value
+decays across an observation (the semantics of volcengine/verl; other libraries differ, see the tests).
+Shapes: values and advantages (B, T). Source: arXiv 1506.02438, equation 16; volcengine/verl:verl/trainer/ppo/
+core_algos.py (gamma 1, lambda 1, whitening, value loss on action tokens). What differs: the terminal reward is paid at
+the last action token and a turn reward at the last action token of its turn; no KL in the reward (it is in the loss,
+as for every arm); the value loss is not clipped. Limits: lambda 1 is return-to-go minus V, a mere baseline; lambda 0
+is the TD error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from cairn.method import Method, Services
+from cairn.ops.returns import discounted_suffix_sum
+from cairn.ops.whiten import whiten
+from cairn.rollouts import Credit, Rollouts
+
+
+def generalized_advantages(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lambda_: float) -> Tensor:
+    """GAE along the last axis. All (R, L), `mask` True first, then False; V = 0 after the last step."""
+    after = torch.nn.functional.pad(values * mask, (0, 1))[:, 1:]
+    deltas = (rewards + gamma * after - values) * mask
+    return discounted_suffix_sum(deltas, gamma * lambda_) * mask
+
+
+@dataclass(frozen=True)
+class PPOGAE(Method):
+    """Token-level GAE with a learned critic; see the module for the formula."""
+
+    gamma: float = 1.0  # verl
+    lambda_: float = 1.0  # verl; 0.95 in TRL
+    whiten: bool = True  # verl
+
+    needs: ClassVar[frozenset[str]] = frozenset({"learned_critic", "reference_policy"})
+
+    def credit(self, rollouts: Rollouts) -> Credit:
+        """Credit each action token with its generalised advantage."""
+        advantages = self._advantages(rollouts)
+        return Credit(whiten(advantages, rollouts.action_mask) if self.whiten else advantages)
+
+    def fit(self, rollouts: Rollouts, services: Services) -> None:
+        """Regress the critic on advantage plus value, the lambda-return."""
+        assert rollouts.values is not None
+        services.fit_critic(rollouts, (self._advantages(rollouts) + rollouts.values) * rollouts.action_mask)
+
+    def _advantages(self, rollouts: Rollouts) -> Tensor:
+        assert rollouts.values is not None
+        index = rollouts.action_index()
+        rewards = rollouts.token_rewards().flatten()[index.flat] * index.mask
+        values = rollouts.values.flatten()[index.flat] * index.mask
+        advantages = generalized_advantages(rewards, values, index.mask, self.gamma, self.lambda_)
+        result = torch.zeros_like(rollouts.values).flatten()
+        result[index.flat[index.mask]] = advantages[index.mask]
+        return result.reshape(rollouts.values.shape)

@@ -1,0 +1,166 @@
+"""What a credit rule reads and what it returns.
+
+Shape legend, stated once for the whole project:
+    B rows of tokens, T tokens in a row, R rollouts (trajectories), K turns or steps in a rollout,
+    G rollouts in a group (same task), A agents.
+
+A rollout may be one row (the whole episode with its history) or one row a turn (a windowed prompt). Rules that think
+in rollouts and turns work on (R,) and (R, K) tensors and never see the difference; `spread_rollouts` and
+`spread_turns` carry their result to tokens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+# A gated field may be read only by a method that declares one of these needs (words of inventory/vocab/needs.yaml).
+GATED_FIELDS: dict[str, tuple[str, ...]] = {
+    "turn_ids": ("turn_boundaries", "segmenting"),
+    "turn_mask": ("turn_boundaries", "segmenting"),
+    "turn_rewards": ("turn_boundaries", "segmenting"),
+    "observation_keys": ("state_keys",),
+    "logprobs_reference": ("reference_policy",),
+    "values": ("learned_critic",),
+    "turn_values": ("mc_continuations",),
+    "entropies": ("entropy",),
+    "exact_advantages": ("oracle",),
+}
+
+
+class UndeclaredNeed(AttributeError):
+    """A method read a field, or called a service, that it does not declare in `needs`."""
+
+
+class ActionIndex(NamedTuple):
+    """Where the action tokens of each rollout lie, in the order in which they were produced.
+
+    flat: (R, L) index into a (B, T) tensor flattened to B * T; 0 where `mask` is False.
+    mask: (R, L) bool.
+    """
+
+    flat: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """One batch, read-only. Fields that are None were not collected."""
+
+    token_ids: Tensor  # (B, T) long
+    attention_mask: Tensor  # (B, T) bool, False on padding
+    action_mask: Tensor  # (B, T) bool, True on tokens that the policy chose
+    turn_ids: Tensor  # (B, T) long, turn of each action token in its rollout, -1 elsewhere
+    row_rollout: Tensor  # (B,) long, rollout to which the row belongs
+    group_ids: Tensor  # (R,) long, rollouts of the same task share a value
+    terminal_rewards: Tensor  # (R,) float, paid after the last turn
+    truncated: Tensor  # (R,) bool, cut off by the turn limit
+    turn_mask: Tensor  # (R, K) bool, the turn took place; True first, then False
+    turn_rewards: Tensor  # (R, K) float, paid after turn k, without the terminal reward
+    logprobs_behaviour: Tensor  # (B, T) float, of the policy that sampled; 0 off actions
+    observation_keys: Tensor | None = None  # (R, K) long, equal exactly where the raw observations are equal
+    logprobs_reference: Tensor | None = None  # (B, T) float, of the initial policy; 0 off actions
+    entropies: Tensor | None = None  # (B, T) float, nats, of the policy's next-token distribution
+    values: Tensor | None = None  # (B, T) float, critic's value of the state before the action token
+    turn_values: Tensor | None = None  # (R, K) float, Monte Carlo value of the state before turn k
+    exact_advantages: Tensor | None = None  # (R, K) float, exact advantage of turn k under the current policy
+    agent_ids: Tensor | None = None  # (R, K) long, who acted in turn k
+    parent_ids: Tensor | None = None  # (R,) long, rollout from which this one was forked, -1 for none
+    state_handles: Tensor | None = None  # (R, K) long, opaque: only the services can open them
+    draw_seed: int = 0  # for rules and controls that draw at random: same batch, same draw
+    needs: frozenset[str] | None = None  # None: no gate (the laboratory itself)
+    used: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in GATED_FIELDS:
+            _pass_gate(self, name)
+        return object.__getattribute__(self, name)
+
+    @property
+    def returns(self) -> Tensor:
+        """(R,) undiscounted return: the turn rewards plus the terminal reward."""
+        paid = object.__getattribute__(self, "turn_rewards") * object.__getattribute__(self, "turn_mask")
+        return torch.as_tensor(paid.sum(1) + self.terminal_rewards)
+
+    def declare(self, needs: frozenset[str]) -> Rollouts:
+        """Return the same batch behind the gate of `needs`; reads outside it raise `UndeclaredNeed`."""
+        return self.replace(needs=needs, used=set())
+
+    def replace(self, **changes: Any) -> Rollouts:
+        """Return a copy with some fields exchanged; the gate does not apply to writing."""
+        kept = {f.name: object.__getattribute__(self, f.name) for f in dataclasses.fields(self)}
+        return Rollouts(**{**kept, **changes})
+
+    def spread_rollouts(self, per_rollout: Tensor) -> Tensor:
+        """Copy a (R,) tensor to every action token of the rollout: (B, T), zero elsewhere."""
+        return per_rollout[self.row_rollout][:, None] * self.action_mask
+
+    def spread_turns(self, per_turn: Tensor) -> Tensor:
+        """Copy a (R, K) tensor to every action token of the turn: (B, T), zero elsewhere."""
+        per_token = per_turn[self.row_rollout].gather(1, self.turn_ids.clamp_min(0))
+        return per_token * self.action_mask
+
+    def token_rewards(self) -> Tensor:
+        """Pay each turn's reward at its last action token and the terminal reward at the rollout's last one: (B, T).
+
+        The reward of a turn without tokens goes to the action token before it, or to the first one if there is none.
+        """
+        turn_ids, turn_mask, turn_rewards = (
+            object.__getattribute__(self, name) for name in ("turn_ids", "turn_mask", "turn_rewards")
+        )
+        index = self.action_index()
+        turns = torch.where(index.mask, turn_ids.flatten()[index.flat], torch.iinfo(torch.long).max)
+        steps = torch.arange(turn_mask.shape[1], device=turns.device).expand(turn_mask.shape).contiguous()
+        place = (torch.searchsorted(turns, steps, right=True) - 1).clamp_min(0)
+        rewards = torch.zeros(turns.shape, dtype=turn_rewards.dtype, device=turns.device)
+        if rewards.shape[1]:
+            rewards.scatter_add_(1, place, turn_rewards * turn_mask)
+            last = (index.mask.sum(1, keepdim=True) - 1).clamp_min(0)
+            rewards.scatter_add_(1, last, self.terminal_rewards[:, None])
+        result = torch.zeros(self.token_ids.numel(), dtype=rewards.dtype, device=rewards.device)
+        result[index.flat[index.mask]] = rewards[index.mask]
+        return result.reshape(self.token_ids.shape)
+
+    def action_index(self) -> ActionIndex:
+        """Line up each rollout's action tokens in time order, whatever rows they stand in."""
+        turn_ids: Tensor = object.__getattribute__(self, "turn_ids")
+        row, column = self.action_mask.nonzero(as_tuple=True)
+        rollout = self.row_rollout[row]
+        width = self.token_ids.shape[1]
+        steps = int(turn_ids.max().item()) + 1 if row.numel() else 1
+        order = torch.argsort((rollout * steps + turn_ids[row, column]) * width + column)
+        rollout, flat = rollout[order], (row * width + column)[order]
+        counts = torch.bincount(rollout, minlength=self.group_ids.shape[0])
+        starts = counts.cumsum(0) - counts
+        mask = torch.arange(int(counts.max().item()) if row.numel() else 0, device=flat.device) < counts[:, None]
+        index = torch.zeros(mask.shape, dtype=torch.long, device=flat.device)
+        index[rollout, torch.arange(flat.numel(), device=flat.device) - starts[rollout]] = flat
+        return ActionIndex(index, mask)
+
+
+@dataclass(frozen=True)
+class Credit:
+    """What a rule hands to the loss.
+
+    advantages: (B, T) float, zero on every token that the policy did not choose.
+    loss_mask: (B, T) bool or None. Tokens outside it are dropped from the loss and from its normaliser, which is not
+        the same as an advantage of zero.
+    """
+
+    advantages: Tensor
+    loss_mask: Tensor | None = None
+
+
+def _pass_gate(rollouts: Rollouts, name: str) -> None:
+    declared = object.__getattribute__(rollouts, "needs")
+    if declared is None:
+        return
+    granted = declared.intersection(GATED_FIELDS[name])
+    if not granted:
+        wanted = " or ".join(GATED_FIELDS[name])
+        raise UndeclaredNeed(f"`{name}` was read, but the method's `needs` does not list {wanted}")
+    object.__getattribute__(rollouts, "used").update(granted)
