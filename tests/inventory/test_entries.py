@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 
 from cairn.inventory import Inventory, check, load
-from cairn.inventory.models import EntryFile, vocabularies_named
+from cairn.inventory.models import EntryFile, Reporting, vocabularies_named
 from cairn.inventory.reader import read
 from cairn.inventory.schema import render, write
 from cairn.paths import data_root
@@ -117,3 +118,8 @@ def test_claims_have_the_names_that_experiments_use(inventory: Inventory) -> Non
 
 def test_a_need_changes_nothing_in_what_the_survey_lists_as_agentic(inventory: Inventory) -> None:
     assert inventory.filter(setting="agentic", granularity="turn", without_need="env_fork").ids == ("gigpo", "hcapo")
+
+
+def test_the_reporting_items_are_those_of_the_checklist() -> None:
+    items = yaml.safe_load((ROOT / "checklist" / "items.yaml").read_text(encoding="utf-8"))
+    assert [item["key"] for item in items] == list(Reporting.model_fields)
