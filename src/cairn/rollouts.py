@@ -104,6 +104,14 @@ class Rollouts:
         per_token = per_turn[self.row_rollout].gather(1, self.turn_ids.clamp_min(0))
         return per_token * self.action_mask
 
+    def mean_over_turns(self, per_token: Tensor) -> Tensor:
+        """Mean of a (B, T) tensor over each turn's action tokens: (R, K), 0 for a turn without tokens."""
+        turn_ids: Tensor = object.__getattribute__(self, "turn_ids")
+        shape: torch.Size = object.__getattribute__(self, "turn_mask").shape
+        cell = (self.row_rollout[:, None] * shape[1] + turn_ids)[self.action_mask]
+        total = per_token.new_zeros(shape.numel()).index_add(0, cell, per_token[self.action_mask])
+        return (total / torch.bincount(cell, minlength=shape.numel()).clamp_min(1)).reshape(shape)
+
     def token_rewards(self) -> Tensor:
         """Pay each turn's reward at its last action token and the terminal reward at the rollout's last one: (B, T).
 

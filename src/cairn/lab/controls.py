@@ -80,6 +80,17 @@ class ShuffledObservations(NullControl):
         return rollouts.replace(observation_keys=keys)
 
 
+@dataclass(frozen=True)
+class ShuffledTurnValues(NullControl):
+    """Permutes the Monte Carlo values among the turns of each rollout: the right numbers, for the wrong states."""
+
+    def rollouts(self, rollouts: Rollouts) -> Rollouts:
+        """Permute with the batch's own random draw."""
+        assert rollouts.turn_values is not None
+        generator = torch.Generator().manual_seed(rollouts.draw_seed)
+        return rollouts.replace(turn_values=permute_rows(rollouts.turn_values, rollouts.turn_mask, generator))
+
+
 def permute_rows(values: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
     """Permute each row's masked entries among themselves. Both (R, L). Returns (R, L), unmasked entries unchanged."""
     draw = torch.rand(mask.shape, generator=generator)
@@ -91,12 +102,8 @@ def permute_rows(values: Tensor, mask: Tensor, generator: torch.Generator) -> Te
 
 
 def _shuffle_turns(advantages: Tensor, rollouts: Rollouts, generator: torch.Generator) -> Tensor:
-    shape = rollouts.turn_mask.shape
-    cell = (rollouts.row_rollout[:, None] * shape[1] + rollouts.turn_ids)[rollouts.action_mask]
-    total = advantages.new_zeros(shape.numel()).index_add(0, cell, advantages[rollouts.action_mask])
-    count = advantages.new_zeros(shape.numel()).index_add(0, cell, torch.ones_like(advantages[rollouts.action_mask]))
-    per_turn = (total / count.clamp_min(1)).reshape(shape)
-    return rollouts.spread_turns(permute_rows(per_turn, (count > 0).reshape(shape), generator))
+    spoken = rollouts.mean_over_turns(rollouts.action_mask.float()) > 0
+    return rollouts.spread_turns(permute_rows(rollouts.mean_over_turns(advantages), spoken, generator))
 
 
 def _shuffle_tokens(advantages: Tensor, rollouts: Rollouts, generator: torch.Generator) -> Tensor:

@@ -67,7 +67,7 @@ class Trainer:
         self.turn_tokens: list[int] = []
         self._reference = model
         self._policy = LanguageModel(copy.deepcopy(model.network), model.tokenizer, model.source, model.digest)
-        self._method, self._null, self._panel, self._settings, self._seed = method, null, panel, settings, seed
+        self.method, self.null, self._panel, self._settings, self._seed = method, null, panel, settings, seed
         self._reader = PolicyReader(model.tokenizer)
         self._evaluation = join(panel.evaluation)
         self._critic = (
@@ -97,14 +97,14 @@ class Trainer:
     def step(self, update: int) -> dict[str, float]:
         """Make one update; return what a curve should show of it."""
         services = self._services(update)
-        rollouts = self._method.collect(services)
-        rollouts = services.attach(keep_rollouts(rollouts, self._method.filter(rollouts.declare(self._method.needs))))
-        rollouts = self._null.rollouts(self._method.reward(rollouts))
-        seen = rollouts.declare(self._method.needs)
-        credit = self._null.credit(self._method.credit(seen), rollouts)
+        rollouts = self.method.collect(services)
+        rollouts = services.attach(keep_rollouts(rollouts, self.method.filter(rollouts.declare(self.method.needs))))
+        rollouts = self.null.rollouts(self.method.reward(rollouts))
+        seen = rollouts.declare(self.method.needs)
+        credit = self.null.credit(self.method.credit(seen), rollouts)
         loss, gradient_norm = self._learn(seen, credit)
         services.bill_training(rollouts)
-        self._method.fit(seen, services)
+        self.method.fit(seen, services)
         self._note_lengths(rollouts)
         return {
             "loss": loss,
@@ -128,14 +128,14 @@ class Trainer:
         rng = np.random.default_rng([self._seed, update, len(self._panel.train)])
         chosen = rng.choice(len(self._panel.train), self._settings.tasks_per_update, replace=False)
         return TabularServices(
-            self._policy, self._reference, self._critic, self._reader, self.ledger, self._method.needs,
+            self._policy, self._reference, self._critic, self._reader, self.ledger, self.method.needs,
             worlds=[self._panel.train[i] for i in chosen], group_size=self._settings.group_size,
             seed=(self._seed, update),
         )
 
     def _learn(self, rollouts: Rollouts, credit: Credit) -> tuple[float, float]:
         logprobs = policy_logprobs(self._policy, rollouts)
-        loss = self._method.loss(logprobs, rollouts, credit)
+        loss = self.method.loss(logprobs, rollouts, credit)
         self._optimiser.zero_grad()
         loss.backward()
         weights = self._policy.network.parameters()

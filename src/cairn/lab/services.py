@@ -70,6 +70,10 @@ class TabularServices:
         self._require("oracle")
         return torch.from_numpy(self.exact().advantages(self._played()).astype(np.float32))
 
+    def bifurcations(self) -> NDArray[np.bool_]:
+        """(R, K) the turn started at a planted fork (laboratory only)."""
+        return np.asarray(self._worlds.bifurcations[self._played().states[:, :-1]])
+
     def attach(self, rollouts: Rollouts) -> Rollouts:
         """Score the batch as far as the method's needs ask for it: reference log-probs, critic values."""
         if "reference_policy" in self._needs:

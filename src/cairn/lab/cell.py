@@ -1,0 +1,198 @@
+"""A cell: one arm on one task with one seed. Its result is a pure function of its specification."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from cairn.evidence.records import CurvePoint, Ledger, Record, Setting, Trajectory, spec_hash
+from cairn.lab.controls import NullControl
+from cairn.lab.experiment import Arm, Reproduction
+from cairn.lab.fidelity import measure_fidelity
+from cairn.lab.loop import Panel, Point, Trainer, TrainSettings
+from cairn.lab.model import LanguageModel, load, quiet
+from cairn.lab.protocol import Protocol, build_panel, panel_digest, task_knobs
+from cairn.lab.provenance import describe_host, describe_provenance, utc_now
+from cairn.lab.tasks import quest
+from cairn.method import Method
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a worker needs. `spec` decides the result and is hashed; `model` says where the weights lie."""
+
+    reproduction: str
+    task: str
+    arm: str
+    seed: int
+    preset: str
+    model: str
+    protocol_version: str
+    protocol_hash: str
+    spec: dict[str, Any]
+
+    @property
+    def spec_hash(self) -> str:
+        """Return the hash by which a finished cell is recognised."""
+        return spec_hash(self.spec)
+
+
+def specify(
+    reproduction: Reproduction, arm: Arm, task: str, seed: int, protocol: Protocol, preset_name: str,
+    model: str, model_digest: str, device: str, flops_budget: float | None = None,
+) -> Cell:
+    """Resolve everything that decides a cell's result."""
+    preset = protocol.preset(preset_name)
+    knobs = task_knobs(protocol, preset, task)
+    instances = protocol.tasks[task.split("-")[0]]
+    settings = dataclasses.replace(
+        protocol.settings(preset),
+        learning_rate=protocol.learning_rate * arm.learning_rate_factor,
+        flops_budget=flops_budget,
+        max_updates=None if flops_budget is None else protocol.longest_budget * preset.updates,
+    )
+    method = dataclasses.replace(arm.method, **protocol.loss.model_dump())
+    spec = {
+        "method": describe_object(method),
+        "null": describe_object(arm.null),
+        "knobs": asdict(knobs),
+        "train": [instances.train.first_seed, preset.train_count or instances.train.count],
+        "evaluation": [instances.evaluation.first_seed, preset.evaluation_count or instances.evaluation.count],
+        "settings": asdict(settings),
+        "fidelity_rollouts": preset.fidelity_rollouts,
+        "model": model_digest,
+        "seed": seed,
+        "device": device,
+        "dtype": "float32",
+    }
+    return Cell(
+        reproduction.id, task, arm.name, seed, preset_name, model, protocol.version, protocol.digest, spec
+    )
+
+
+def run_cell(cell: Cell, progress: Callable[[Point], None]) -> Record:
+    """Train and measure one cell."""
+    quiet()
+    started, clock = utc_now(), time.perf_counter()
+    model = load(cell.model, cell.spec["device"], DTYPES[cell.spec["dtype"]])
+    panel = panel_of(cell.spec)
+    trainer = make_trainer(cell.spec, model, panel)
+    fidelity = measure_fidelity(
+        model, trainer.method, trainer.null, panel, cell.spec["fidelity_rollouts"], cell.spec["seed"]
+    )
+    points = []
+    for point in trainer:
+        points.append(point)
+        progress(point)
+    seconds = time.perf_counter() - clock
+    return Record(
+        method=cell.reproduction, task=cell.task, arm=cell.arm, seed=cell.seed, preset=cell.preset, status="ok",
+        spec_hash=cell.spec_hash, spec=cell.spec,
+        setting=_setting(cell, model, panel),
+        ledger=Ledger(**{**trainer.ledger.totals(), "seconds": seconds}),
+        metrics=_metrics(points),
+        curve=tuple(_curve_point(p) for p in points),
+        trajectory=_trajectory(trainer),
+        fidelity=fidelity,
+        provenance=describe_provenance(
+            cell.protocol_version, cell.protocol_hash, panel_digest(panel), cell.spec["model"]
+        ),
+        host=describe_host(cell.spec["device"], started, seconds),
+    )
+
+
+def failed_record(cell: Cell, reason: str) -> Record:
+    """Return the record of a cell that did not finish; it keeps its place, with the reason."""
+    return Record(
+        method=cell.reproduction, task=cell.task, arm=cell.arm, seed=cell.seed, preset=cell.preset, status="failed",
+        reason=reason, spec_hash=cell.spec_hash, spec=cell.spec,
+        provenance=describe_provenance(cell.protocol_version, cell.protocol_hash, None, None),
+        host=describe_host(cell.spec["device"], utc_now(), 0.0),
+    )
+
+
+def panel_of(spec: dict[str, Any]) -> Panel:
+    """Build the instances that a specification names."""
+    return build_panel(quest.Knobs(**spec["knobs"]), tuple(spec["train"]), tuple(spec["evaluation"]))
+
+
+def make_trainer(spec: dict[str, Any], model: LanguageModel, panel: Panel) -> Trainer:
+    """Build the trainer that a specification describes."""
+    method = restore_object(spec["method"], Method)
+    null = restore_object(spec["null"], NullControl)
+    return Trainer(model, method, null, panel, TrainSettings(**spec["settings"]), spec["seed"])
+
+
+def describe_object(thing: Any) -> dict[str, Any]:
+    """Describe a frozen dataclass as plain JSON: its class and all its fields, defaults included."""
+    cls = type(thing)
+    return {"class": f"{cls.__module__}:{cls.__qualname__}", "fields": asdict(thing)}
+
+
+T = TypeVar("T")
+
+
+def restore_object(description: dict[str, Any], base: type[T]) -> T:
+    """Build the object again. Only classes of this package that derive from `base` are accepted."""
+    module, _, name = description["class"].partition(":")
+    if not module.startswith("cairn."):
+        raise ValueError(f"not a class of this package: {description['class']}")
+    cls = getattr(importlib.import_module(module), name)
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise ValueError(f"not a {base.__name__}: {description['class']}")
+    return cls(**description["fields"])
+
+
+def _curve_point(point: Point) -> CurvePoint:
+    return CurvePoint(
+        update=point.update, flops=point.spent["flops"], generated_tokens=int(point.spent["generated_tokens"]),
+        environment_steps=int(point.spent["environment_steps"]), success=min(max(point.success, 0.0), 1.0),
+        extra=point.extra,
+    )
+
+
+def _metrics(points: list[Point]) -> dict[str, float]:
+    success = [p.success for p in points]
+    return {
+        "initial_success": success[0],
+        "best_success": max(success),
+        "updates": float(points[-1].update),
+        "climb_success": success[-1] - success[0],
+    }
+
+
+def _trajectory(trainer: Trainer) -> Trajectory | None:
+    if not trainer.turns:
+        return None
+    values: dict[str, float] = {}
+    for name, data in (("turns", trainer.turns), ("tokens", trainer.turn_tokens)):
+        statistics = {"mean": np.mean, "min": np.min, "median": np.median, "max": np.max}
+        values |= {f"{name}_{key}": float(function(data)) for key, function in statistics.items()}
+    return Trajectory(**values)
+
+
+def _setting(cell: Cell, model: LanguageModel, panel: Panel) -> Setting:
+    first, count = cell.spec["evaluation"]
+    return Setting(
+        model=f"{type(model.network).__name__}, {model.network.config.num_hidden_layers} layers of width "
+        f"{model.network.config.hidden_size}, word-level vocabulary of {len(model.tokenizer)}",
+        model_parameters=model.parameters,
+        training_data=f"generated instances of the task `{cell.task}`, drawn anew for each update from a fixed panel",
+        training_items=len(panel.train),
+        filtering="none",
+        benchmark=cell.task,
+        split=f"trained on instances {cell.spec['train'][0]} to {sum(cell.spec['train']) - 1}, evaluated on instances "
+        f"{first} to {first + count - 1}, which are not trained on",
+        metric="success: the exact probability that the current policy, sampled at temperature 1, solves an instance "
+        "within the turn limit, averaged over the evaluation instances",
+        evaluation_episodes=None,
+    )

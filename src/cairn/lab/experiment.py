@@ -1,0 +1,94 @@
+"""How a reproduction is declared: arms, claims, checks and deviations, before anything is run."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from cairn.errors import UserError
+from cairn.evidence.claims import Claim
+from cairn.evidence.experiment import ArmInfo, Experiment, Role
+from cairn.lab.controls import NullControl
+from cairn.method import Method
+from cairn.paths import data_root
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm of an experiment.
+
+    tasks: where it runs; empty means the first task only. spends_like: name of an arm whose FLOPs, seed by seed, are
+    this arm's budget instead of the preset's number of updates. learning_rate_factor: for arms that show what another
+    learning rate would have done.
+    """
+
+    name: str
+    role: Role
+    description: str
+    method: Method
+    null: NullControl = NullControl()
+    tasks: tuple[str, ...] = ()
+    spends_like: str | None = None
+    learning_rate_factor: float = 1.0
+    granularity: str | None = None
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A whole reproduction, as `reproductions/<id>/reproduce.py` declares it."""
+
+    id: str
+    title: str
+    tasks: tuple[str, ...]
+    arms: tuple[Arm, ...]
+    claims: tuple[Claim, ...]
+    checks: tuple[Claim, ...] = ()
+    deviations: tuple[str, ...] = ()
+
+    def arm(self, name: str) -> Arm:
+        """Return an arm by its name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def declaration(self, least_seeds: int) -> Experiment:
+        """Return the part of the declaration that evidence is judged by."""
+        arms = tuple(
+            ArmInfo(name=a.name, role=a.role, description=a.description, tasks=a.tasks, granularity=a.granularity)
+            for a in self.arms
+        )
+        return Experiment(
+            id=self.id, title=self.title, tasks=self.tasks, arms=arms, claims=self.claims, checks=self.checks,
+            deviations=self.deviations, min_seeds=least_seeds,
+        )
+
+
+def reproduction_ids() -> list[str]:
+    """Return the ids that have a `reproduce.py`, sorted."""
+    return sorted(path.parent.name for path in (data_root() / "reproductions").glob("*/reproduce.py"))
+
+
+def script_of(method_id: str) -> Path:
+    """Return the script of a reproduction. Raises UserError, with the known ids, where there is none."""
+    if method_id not in reproduction_ids():
+        raise UserError(
+            "there is no reproduction of this method", value=method_id,
+            repair=f"Choose one of: {', '.join(reproduction_ids())}.",
+        )
+    return data_root() / "reproductions" / method_id / "reproduce.py"
+
+
+def load_reproduction(method_id: str) -> Reproduction:
+    """Read the declaration in `reproductions/<id>/reproduce.py`. This runs the script's top level: it is our own code.
+
+    Raises UserError for an unknown id, or a script without a `REPRODUCTION`.
+    """
+    path = script_of(method_id)
+    spec = importlib.util.spec_from_file_location(f"reproduce_{method_id.replace('-', '_')}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, "REPRODUCTION", None)
+    if not isinstance(found, Reproduction) or found.id != method_id:
+        raise UserError("the script declares no REPRODUCTION of its own id", file=path, value=method_id,
+                        repair="Set REPRODUCTION = Reproduction(id=..., ...).")
+    return found

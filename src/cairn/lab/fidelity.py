@@ -1,0 +1,67 @@
+"""Fidelity: how close the credit that a rule hands out comes to exact credit, under one fixed policy."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from cairn.lab.controls import NullControl
+from cairn.lab.critic import Critic
+from cairn.lab.ledger import Ledger
+from cairn.lab.loop import Panel
+from cairn.lab.model import LanguageModel
+from cairn.lab.policy import PolicyReader
+from cairn.lab.services import TabularServices
+from cairn.method import Method
+
+STREAM = 1_000_000_007  # keeps these draws apart from those of training
+NEGLIGIBLE = 1e-3  # exact advantages smaller than this, in success probability, have no sign worth judging
+
+
+def measure_fidelity(
+    model: LanguageModel, method: Method, null: NullControl, panel: Panel, group_size: int, seed: int
+) -> dict[str, float | None]:
+    """Compare a rule's credit with exact credit on rollouts of the evaluation panel under the initial policy.
+
+    The policy and the rollouts are the same for every arm with the same seed. Returns, over all turns of the batch:
+    rank_correlation (Spearman), sign_accuracy (on turns whose exact advantage is not negligible),
+    bifurcation_precision (average precision of |credit| as a detector of the planted forks, next to the share of
+    forks, bifurcation_share), and flops of collecting and scoring. None where a figure is undefined.
+    """
+    critic = Critic(model, learning_rate=1e-3, clip_norm=1.0) if "learned_critic" in method.needs else None
+    ledger = Ledger()
+    services = TabularServices(
+        model, model, critic, PolicyReader(model.tokenizer), ledger, method.needs | {"oracle"},
+        worlds=list(panel.evaluation), group_size=group_size, seed=(seed, STREAM),
+    )
+    rollouts = null.rollouts(method.reward(services.attach(method.collect(services))))
+    credit = null.credit(method.credit(rollouts.declare(method.needs)), rollouts)
+    mask = rollouts.turn_mask
+    given = rollouts.mean_over_turns(credit.advantages)[mask].double().numpy()
+    exact = services.exact_advantages(rollouts)[mask].double().numpy()
+    forks = services.bifurcations()[mask.numpy()]
+    return {**compare_credit(given, exact, forks), "flops": ledger.flops}
+
+
+def compare_credit(
+    given: NDArray[np.float64], exact: NDArray[np.float64], forks: NDArray[np.bool_]
+) -> dict[str, float | None]:
+    """Compare credits of N turns with the exact ones. given, exact: (N,); forks: (N,) bool."""
+    matters = np.abs(exact) > NEGLIGIBLE
+    varied = np.ptp(given) > 0 and np.ptp(exact) > 0
+    return {
+        "rank_correlation": float(spearmanr(given, exact).statistic) if varied else None,
+        "sign_accuracy": float((np.sign(given) == np.sign(exact))[matters].mean()) if matters.any() else None,
+        "bifurcation_precision": average_precision(np.abs(given), forks) if forks.any() else None,
+        "bifurcation_share": float(forks.mean()),
+    }
+
+
+def average_precision(scores: NDArray[np.float64], relevant: NDArray[np.bool_]) -> float:
+    """Area under the precision-recall steps; tied scores enter together, so that their order cannot matter."""
+    levels, inverse = np.unique(-scores, return_inverse=True)
+    hits = np.bincount(inverse, weights=relevant, minlength=levels.size).cumsum()
+    seen = np.bincount(inverse, minlength=levels.size).cumsum()
+    gained = np.diff(hits, prepend=0.0)
+    return float((gained * hits / seen).sum() / relevant.sum())

@@ -1,0 +1,63 @@
+"""From records to a report: joins a reproduction's declaration, its records and its fingerprint."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from cairn.evidence.experiment import Fingerprint
+from cairn.evidence.report import Report, build_report, read_report, write_report
+from cairn.evidence.records import read_records
+from cairn.lab.cell import describe_object, make_trainer, panel_of
+from cairn.lab.experiment import Reproduction
+from cairn.lab.model import load, quiet
+from cairn.lab.protocol import Protocol
+from cairn.lab.runner import EMBEDDED_MODEL
+from cairn.lab.tasks import quest
+
+FINGERPRINT_UPDATES = 20
+
+
+def take_fingerprint(reproduction: Reproduction, protocol: Protocol) -> Fingerprint:
+    """Train the method's own arm for twenty updates of a tiny run in float64 on the CPU; return what it went through.
+
+    The numbers are loss and gradient norm of each update and the success at the end. They move when the method, the
+    loop or the task changes in a way that matters, and hold under refactoring.
+    """
+    quiet()
+    torch.set_num_threads(1)
+    arm = next(a for a in reproduction.arms if a.role == "method")
+    settings = dataclasses.replace(
+        protocol.settings(protocol.preset("smoke")), updates=FINGERPRINT_UPDATES, evaluate_every=FINGERPRINT_UPDATES
+    )
+    spec = {
+        "method": describe_object(dataclasses.replace(arm.method, **protocol.loss.model_dump())),
+        "null": describe_object(arm.null),
+        "knobs": dataclasses.asdict(quest.Knobs(horizon=8, forks=1, fog=0.0)),
+        "train": [0, 4], "evaluation": [4, 2], "settings": dataclasses.asdict(settings), "seed": 0,
+    }
+    trainer = make_trainer(spec, load(EMBEDDED_MODEL, dtype=torch.float64), panel_of(spec))
+    values: list[float] = []
+    for update in range(FINGERPRINT_UPDATES):
+        step = trainer.step(update)
+        values += [step["loss"], step["gradient_norm"]]
+    return Fingerprint(values=(*values, trainer.evaluate(FINGERPRINT_UPDATES, {}).success))
+
+
+def make_report(reproduction: Reproduction, protocol: Protocol, out: Path, *, fresh: bool) -> Report:
+    """Build and write `out`/report.json from `out`/results.
+
+    fresh: the records were made just now, so the fingerprint taken now is theirs. Otherwise the one in the old report
+    is kept and compared, and the report says whether the records are stale.
+    """
+    now = take_fingerprint(reproduction, protocol)
+    path = out / "report.json"
+    made = now if fresh or not path.is_file() else read_report(path).fingerprint
+    report = build_report(
+        reproduction.declaration(protocol.least_seeds_for_verdict), read_records(out / "results"),
+        protocol.bootstrap_seed, fingerprint=made, fresh_fingerprint=now,
+    )
+    write_report(path, report)
+    return report
