@@ -51,7 +51,7 @@ def validate(session: nox.Session) -> None:
 
 @nox.session
 def schemas(session: nox.Session) -> None:
-    """Check that the committed JSON Schemas are those of the models; `nox -s schemas -- --write` renews them."""
+    """Check that committed schemas and checklists are what the models say; `nox -s schemas -- --write` renews them."""
     _install(session, "-e.")
     session.run("python", ".ci/schemas.py", *session.posargs)
 

@@ -1,43 +1,47 @@
-"""Check that the committed JSON Schemas are those of the models; with `--write`, renew them."""
+"""Check that the committed files that are generated from models are what the models say; with `--write`, renew them.
+
+They are the JSON Schemas in `schemas/` and the blank checklists in `checklist/`.
+"""
 
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 
 from cairn.evidence import schema as evidence
-from cairn.inventory import read_all
 from cairn.inventory import schema as inventory
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def write(root: Path) -> None:
-    """Write every schema that is generated from a model below `root`/schemas."""
-    (root / "schemas").mkdir(exist_ok=True)
-    inventory.write(root, read_all(ROOT).vocabularies)
-    evidence.write(root)
+def rendered() -> dict[str, str]:
+    """Return the text of each generated file by its path below the root."""
+    return {f"schemas/{name}": text for name, text in inventory.render(ROOT).items()} | evidence.render()
 
 
-def stale(fresh: Path) -> list[str]:
-    """Return the names of the schemas that differ from, or are missing in, the fresh ones."""
-    committed = {path.name: path.read_bytes() for path in (ROOT / "schemas").glob("*.json")}
-    return sorted(
-        path.name for path in (fresh / "schemas").glob("*.json") if committed.get(path.name) != path.read_bytes()
-    )
+def stale() -> list[str]:
+    """Return the paths whose file is missing or differs from what the models say, and of schemas nobody generates."""
+    texts = rendered()
+    differing = [name for name, text in texts.items() if _read(ROOT / name) != text]
+    return differing + [name for name in _schemas() if name not in texts]
+
+
+def _schemas() -> list[str]:
+    return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "schemas").glob("*.json"))
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def main() -> int:
     """Return 0 when nothing is stale, else 1."""
     if sys.argv[1:] == ["--write"]:
-        write(ROOT)
-        return 0
-    with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder))
-        names = stale(Path(folder))
+        for name, text in rendered().items():
+            (ROOT / name).write_text(text, encoding="utf-8")
+    names = stale()
     for name in names:
-        print(f"schemas/{name} is not what the models say. Repair: nox -s schemas -- --write")
+        print(f"{name} is not what the models say. Repair: nox -s schemas -- --write, or delete it if nothing makes it")
     return int(bool(names))
 
 
