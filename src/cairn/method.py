@@ -82,8 +82,9 @@ class Method:
         mask = rollouts.action_mask if credit.loss_mask is None else rollouts.action_mask & credit.loss_mask
         per_token = clipped_surrogate(logprobs, rollouts.logprobs_behaviour, credit.advantages, self.clip_ratio)
         if self.kl_coefficient:
-            assert rollouts.logprobs_reference is not None
-            per_token = per_token + self.kl_coefficient * low_variance_kl(logprobs, rollouts.logprobs_reference)
+            per_token = per_token + self.kl_coefficient * low_variance_kl(
+                logprobs, rollouts.require("logprobs_reference")
+            )
         return masked_mean(per_token, mask)
 
     def fit(self, rollouts: Rollouts, services: Services) -> None:

@@ -46,36 +46,51 @@ class Cell:
         return spec_hash(self.spec)
 
 
-def specify(
-    reproduction: Reproduction, arm: Arm, task: str, seed: int, protocol: Protocol, preset_name: str,
-    model: str, model_digest: str, device: str, flops_budget: float | None = None,
-) -> Cell:
+@dataclass(frozen=True)
+class Setup:
+    """What all cells of a run share."""
+
+    reproduction: Reproduction
+    protocol: Protocol
+    preset: str
+    model: str  # local folder or hub name
+    model_digest: str
+    device: str
+
+
+def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | None = None) -> Cell:
     """Resolve everything that decides a cell's result."""
-    preset = protocol.preset(preset_name)
-    knobs = task_knobs(protocol, preset, task)
-    instances = protocol.tasks[task.split("-")[0]]
+    protocol, preset = setup.protocol, setup.protocol.preset(setup.preset)
+    instances = protocol.tasks[task.partition("-")[0]]
     settings = dataclasses.replace(
         protocol.settings(preset),
         learning_rate=protocol.learning_rate * arm.learning_rate_factor,
         flops_budget=flops_budget,
         max_updates=None if flops_budget is None else protocol.longest_budget * preset.updates,
     )
-    method = dataclasses.replace(arm.method, **protocol.loss.model_dump())
     spec = {
-        "method": describe_object(method),
+        "method": describe_object(dataclasses.replace(arm.method, **protocol.loss.model_dump())),
         "null": describe_object(arm.null),
-        "knobs": asdict(knobs),
+        "knobs": asdict(task_knobs(protocol, preset, task)),
         "train": [instances.train.first_seed, preset.train_count or instances.train.count],
         "evaluation": [instances.evaluation.first_seed, preset.evaluation_count or instances.evaluation.count],
         "settings": asdict(settings),
         "fidelity_rollouts": preset.fidelity_rollouts,
-        "model": model_digest,
+        "model": setup.model_digest,
         "seed": seed,
-        "device": device,
+        "device": setup.device,
         "dtype": "float32",
     }
     return Cell(
-        reproduction.id, task, arm.name, seed, preset_name, model, protocol.version, protocol.digest, spec
+        reproduction=setup.reproduction.id,
+        task=task,
+        arm=arm.name,
+        seed=seed,
+        preset=setup.preset,
+        model=setup.model,
+        protocol_version=protocol.version,
+        protocol_hash=protocol.digest,
+        spec=spec,
     )
 
 
@@ -95,10 +110,16 @@ def run_cell(cell: Cell, progress: Callable[[Point], None]) -> Record:
         progress(point)
     seconds = time.perf_counter() - clock
     return Record(
-        method=cell.reproduction, task=cell.task, arm=cell.arm, seed=cell.seed, preset=cell.preset, status="ok",
-        spec_hash=cell.spec_hash, spec=cell.spec,
+        method=cell.reproduction,
+        task=cell.task,
+        arm=cell.arm,
+        seed=cell.seed,
+        preset=cell.preset,
+        status="ok",
+        spec_hash=cell.spec_hash,
+        spec=cell.spec,
         setting=_setting(cell, model, panel),
-        ledger=Ledger(**{**trainer.ledger.totals(), "seconds": seconds}),
+        ledger=Ledger.model_validate({**trainer.ledger.totals(), "seconds": seconds}),
         metrics=_metrics(points),
         curve=tuple(_curve_point(p) for p in points),
         trajectory=_trajectory(trainer),
@@ -113,8 +134,15 @@ def run_cell(cell: Cell, progress: Callable[[Point], None]) -> Record:
 def failed_record(cell: Cell, reason: str) -> Record:
     """Return the record of a cell that did not finish; it keeps its place, with the reason."""
     return Record(
-        method=cell.reproduction, task=cell.task, arm=cell.arm, seed=cell.seed, preset=cell.preset, status="failed",
-        reason=reason, spec_hash=cell.spec_hash, spec=cell.spec,
+        method=cell.reproduction,
+        task=cell.task,
+        arm=cell.arm,
+        seed=cell.seed,
+        preset=cell.preset,
+        status="failed",
+        reason=reason,
+        spec_hash=cell.spec_hash,
+        spec=cell.spec,
         provenance=describe_provenance(cell.protocol_version, cell.protocol_hash, None, None),
         host=describe_host(cell.spec["device"], utc_now(), 0.0),
     )
@@ -148,14 +176,17 @@ def restore_object(description: dict[str, Any], base: type[T]) -> T:
         raise ValueError(f"not a class of this package: {description['class']}")
     cls = getattr(importlib.import_module(module), name)
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise ValueError(f"not a {base.__name__}: {description['class']}")
+        raise TypeError(f"not a {base.__name__}: {description['class']}")
     return cls(**description["fields"])
 
 
 def _curve_point(point: Point) -> CurvePoint:
     return CurvePoint(
-        update=point.update, flops=point.spent["flops"], generated_tokens=int(point.spent["generated_tokens"]),
-        environment_steps=int(point.spent["environment_steps"]), success=min(max(point.success, 0.0), 1.0),
+        update=point.update,
+        flops=point.spent["flops"],
+        generated_tokens=int(point.spent["generated_tokens"]),
+        environment_steps=int(point.spent["environment_steps"]),
+        success=min(max(point.success, 0.0), 1.0),
         extra=point.extra,
     )
 
@@ -175,8 +206,9 @@ def _trajectory(trainer: Trainer) -> Trajectory | None:
         return None
     values: dict[str, float] = {}
     for name, data in (("turns", trainer.turns), ("tokens", trainer.turn_tokens)):
-        statistics = {"mean": np.mean, "min": np.min, "median": np.median, "max": np.max}
-        values |= {f"{name}_{key}": float(function(data)) for key, function in statistics.items()}
+        low, middle, high = (float(q) for q in np.quantile(data, (0, 0.5, 1)))
+        values |= {f"{name}_mean": float(np.mean(data)), f"{name}_min": low}
+        values |= {f"{name}_median": middle, f"{name}_max": high}
     return Trajectory(**values)
 
 

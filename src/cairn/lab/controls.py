@@ -28,8 +28,7 @@ class ExactCredit(Method):
 
     def credit(self, rollouts: Rollouts) -> Credit:
         """Spread the exact advantages over the tokens of their turns."""
-        assert rollouts.exact_advantages is not None
-        advantages = rollouts.spread_turns(rollouts.exact_advantages)
+        advantages = rollouts.spread_turns(rollouts.require("exact_advantages"))
         size = advantages[rollouts.action_mask].square().mean().sqrt()
         return Credit(advantages / size if size > 0 else advantages)
 
@@ -42,7 +41,7 @@ class NullControl:
         """Return what the rule gets to read."""
         return rollouts
 
-    def credit(self, credit: Credit, rollouts: Rollouts) -> Credit:
+    def credit(self, credit: Credit, rollouts: Rollouts) -> Credit:  # noqa: ARG002 - for those who override it
         """Return what the loss gets to use."""
         return credit
 
@@ -70,10 +69,9 @@ class ShuffledObservations(NullControl):
 
     def rollouts(self, rollouts: Rollouts) -> Rollouts:
         """Permute among the turns that took place, within each group."""
-        assert rollouts.observation_keys is not None
-        keys, mask = rollouts.observation_keys.clone(), rollouts.turn_mask
+        keys, mask = rollouts.require("observation_keys").clone(), rollouts.turn_mask
         generator = torch.Generator().manual_seed(rollouts.draw_seed)
-        for group in rollouts.group_ids.unique():
+        for group in set(rollouts.group_ids.tolist()):
             member = mask & (rollouts.group_ids == group)[:, None]
             chosen = keys[member]
             keys[member] = chosen[torch.randperm(chosen.numel(), generator=generator)]
@@ -86,9 +84,10 @@ class ShuffledTurnValues(NullControl):
 
     def rollouts(self, rollouts: Rollouts) -> Rollouts:
         """Permute with the batch's own random draw."""
-        assert rollouts.turn_values is not None
         generator = torch.Generator().manual_seed(rollouts.draw_seed)
-        return rollouts.replace(turn_values=permute_rows(rollouts.turn_values, rollouts.turn_mask, generator))
+        return rollouts.replace(
+            turn_values=permute_rows(rollouts.require("turn_values"), rollouts.turn_mask, generator)
+        )
 
 
 def permute_rows(values: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:

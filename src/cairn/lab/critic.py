@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from cairn.lab.model import LanguageModel, ModelCost, model_cost
+from cairn.lab.model import LanguageModel
 from cairn.rollouts import Rollouts
 
 
@@ -16,14 +16,13 @@ class Critic:
 
     def __init__(self, model: LanguageModel, learning_rate: float, clip_norm: float) -> None:
         """Start from the initial policy's body; the head starts at zero, so that all values do."""
-        self._body = copy.deepcopy(model.network.get_decoder())
+        self._body = copy.deepcopy(model.network.base_model)
         self._head = nn.Linear(model.network.config.hidden_size, 1).to(model.device, model.network.dtype)
         nn.init.zeros_(self._head.weight)
         nn.init.zeros_(self._head.bias)
         self._weights = [*self._body.parameters(), *self._head.parameters()]
         self._optimiser = torch.optim.AdamW(self._weights, lr=learning_rate, weight_decay=0.0)
         self._clip_norm, self._device = clip_norm, model.device
-        self.cost: ModelCost = model_cost(model.network)
 
     @torch.no_grad()
     def values(self, rollouts: Rollouts) -> Tensor:

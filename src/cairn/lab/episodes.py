@@ -1,5 +1,4 @@
-"""Playing worlds with a policy table: every rollout of a batch advances by one turn at a time, without a loop over rows.
-"""
+"""Playing worlds with a policy table: all rollouts of a batch advance turn by turn, without a loop over rows."""
 
 from __future__ import annotations
 
@@ -61,8 +60,16 @@ def play(
         tape.states[active, k + 1] = _step(table, state[active], option, luck[active, depth + 1])
     end = tape.states[:, -1]
     return Episodes(
-        world, tape.states, tape.options, tape.tokens, tape.logprobs, tape.entropies, tape.lengths, tape.stamped,
-        rewards=worlds.payoffs[end], truncated=~worlds.terminal[end],
+        world,
+        tape.states,
+        tape.options,
+        tape.tokens,
+        tape.logprobs,
+        tape.entropies,
+        tape.lengths,
+        tape.stamped,
+        rewards=worlds.payoffs[end],
+        truncated=~worlds.terminal[end],
     )
 
 
@@ -82,8 +89,13 @@ class _Tape:
         states[:, 0] = start
         shape = (rows, turns, depth)
         return _Tape(
-            states, np.full((rows, turns), -1), np.zeros(shape, dtype=np.int64), np.zeros(shape), np.zeros(shape),
-            np.zeros((rows, turns), dtype=np.int64), np.zeros((rows, turns), dtype=bool),
+            states,
+            np.full((rows, turns), -1),
+            np.zeros(shape, dtype=np.int64),
+            np.zeros(shape),
+            np.zeros(shape),
+            np.zeros((rows, turns), dtype=np.int64),
+            np.zeros((rows, turns), dtype=bool),
         )
 
 
@@ -109,7 +121,7 @@ class _Voice:
         probs = np.exp(table.log_probs)
         cumulative = probs.cumsum(1)
         cumulative /= cumulative[:, -1:]
-        ladder = (cumulative + np.arange(len(cumulative))[:, None]).ravel()
+        ladder = (cumulative + np.arange(len(cumulative), dtype=np.float64)[:, None]).ravel()
         return _Voice(table, ladder, -(probs * table.log_probs).sum(1))
 
     def draw(self, node: IntArray, luck: FloatArray) -> IntArray:
@@ -143,4 +155,4 @@ def _step(table: PolicyTable, state: IntArray, option: IntArray, luck: FloatArra
     """Let the worlds answer: draw the successor state."""
     chances = table.worlds.probabilities[state, option].cumsum(1)
     branch = (chances <= luck[:, None] * chances[:, -1:]).sum(1)
-    return table.worlds.successors[state, option, branch]
+    return np.asarray(table.worlds.successors[state, option, branch])

@@ -30,7 +30,7 @@ class ExactCredit:
 
     def success(self) -> FloatArray:
         """Return the success probability of each world from its start, (W,)."""
-        return self.values[0, self.table.worlds.starts]
+        return np.asarray(self.values[0, self.table.worlds.starts])
 
     def action_values(self, turn: NDArray[np.int64], state: NDArray[np.int64]) -> FloatArray:
         """Return Q (N, C + 1) for states (N,) with `turn` (N,) turns gone."""

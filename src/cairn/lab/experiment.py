@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cairn.errors import UserError
@@ -27,7 +27,7 @@ class Arm:
     role: Role
     description: str
     method: Method
-    null: NullControl = NullControl()
+    null: NullControl = field(default_factory=NullControl)
     tasks: tuple[str, ...] = ()
     spends_like: str | None = None
     learning_rate_factor: float = 1.0
@@ -57,8 +57,14 @@ class Reproduction:
             for a in self.arms
         )
         return Experiment(
-            id=self.id, title=self.title, tasks=self.tasks, arms=arms, claims=self.claims, checks=self.checks,
-            deviations=self.deviations, min_seeds=least_seeds,
+            id=self.id,
+            title=self.title,
+            tasks=self.tasks,
+            arms=arms,
+            claims=self.claims,
+            checks=self.checks,
+            deviations=self.deviations,
+            min_seeds=least_seeds,
         )
 
 
@@ -71,7 +77,8 @@ def script_of(method_id: str) -> Path:
     """Return the script of a reproduction. Raises UserError, with the known ids, where there is none."""
     if method_id not in reproduction_ids():
         raise UserError(
-            "there is no reproduction of this method", value=method_id,
+            "there is no reproduction of this method",
+            value=method_id,
             repair=f"Choose one of: {', '.join(reproduction_ids())}.",
         )
     return data_root() / "reproductions" / method_id / "reproduce.py"
@@ -84,11 +91,16 @@ def load_reproduction(method_id: str) -> Reproduction:
     """
     path = script_of(method_id)
     spec = importlib.util.spec_from_file_location(f"reproduce_{method_id.replace('-', '_')}", path)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise UserError("the script cannot be imported", file=path, repair="Restore the file.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     found = getattr(module, "REPRODUCTION", None)
     if not isinstance(found, Reproduction) or found.id != method_id:
-        raise UserError("the script declares no REPRODUCTION of its own id", file=path, value=method_id,
-                        repair="Set REPRODUCTION = Reproduction(id=..., ...).")
+        raise UserError(
+            "the script declares no REPRODUCTION of its own id",
+            file=path,
+            value=method_id,
+            repair="Set REPRODUCTION = Reproduction(id=..., ...).",
+        )
     return found

@@ -12,7 +12,7 @@ from cairn.lab.ledger import Ledger
 from cairn.lab.loop import Panel
 from cairn.lab.model import LanguageModel
 from cairn.lab.policy import PolicyReader
-from cairn.lab.services import TabularServices
+from cairn.lab.services import Models, TabularServices
 from cairn.method import Method
 
 STREAM = 1_000_000_007  # keeps these draws apart from those of training
@@ -32,8 +32,13 @@ def measure_fidelity(
     critic = Critic(model, learning_rate=1e-3, clip_norm=1.0) if "learned_critic" in method.needs else None
     ledger = Ledger()
     services = TabularServices(
-        model, model, critic, PolicyReader(model.tokenizer), ledger, method.needs | {"oracle"},
-        worlds=list(panel.evaluation), group_size=group_size, seed=(seed, STREAM),
+        Models(model, model, critic),
+        PolicyReader(model.tokenizer),
+        ledger,
+        method.needs | {"oracle"},
+        worlds=panel.evaluation,
+        group_size=group_size,
+        seed=(seed, STREAM),
     )
     rollouts = null.rollouts(method.reward(services.attach(method.collect(services))))
     credit = null.credit(method.credit(rollouts.declare(method.needs)), rollouts)

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from cairn.evidence.experiment import Fingerprint
-from cairn.evidence.report import Report, build_report, read_report, write_report
 from cairn.evidence.records import read_records
+from cairn.evidence.report import Report, build_report, read_report, write_report
 from cairn.lab.cell import describe_object, make_trainer, panel_of
 from cairn.lab.experiment import Reproduction
 from cairn.lab.model import load, quiet
@@ -36,7 +36,10 @@ def take_fingerprint(reproduction: Reproduction, protocol: Protocol) -> Fingerpr
         "method": describe_object(dataclasses.replace(arm.method, **protocol.loss.model_dump())),
         "null": describe_object(arm.null),
         "knobs": dataclasses.asdict(quest.Knobs(horizon=8, forks=1, fog=0.0)),
-        "train": [0, 4], "evaluation": [4, 2], "settings": dataclasses.asdict(settings), "seed": 0,
+        "train": [0, 4],
+        "evaluation": [4, 2],
+        "settings": dataclasses.asdict(settings),
+        "seed": 0,
     }
     trainer = make_trainer(spec, load(EMBEDDED_MODEL, dtype=torch.float64), panel_of(spec))
     values: list[float] = []
@@ -56,8 +59,11 @@ def make_report(reproduction: Reproduction, protocol: Protocol, out: Path, *, fr
     path = out / "report.json"
     made = now if fresh or not path.is_file() else read_report(path).fingerprint
     report = build_report(
-        reproduction.declaration(protocol.least_seeds_for_verdict), read_records(out / "results"),
-        protocol.bootstrap_seed, fingerprint=made, fresh_fingerprint=now,
+        reproduction.declaration(protocol.least_seeds_for_verdict),
+        read_records(out / "results"),
+        protocol.bootstrap_seed,
+        fingerprint=made,
+        fresh_fingerprint=now,
     )
     write_report(path, report)
     return report

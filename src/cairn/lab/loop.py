@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from cairn.lab.exact import solve
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.policy import PolicyReader
-from cairn.lab.services import TabularServices
+from cairn.lab.services import Models, TabularServices
 from cairn.lab.tasks.world import World, join
 from cairn.method import Method
 from cairn.rollouts import Credit, Rollouts
@@ -65,24 +66,23 @@ class Trainer:
         self.ledger = Ledger()
         self.turns: list[int] = []
         self.turn_tokens: list[int] = []
-        self._reference = model
-        self._policy = LanguageModel(copy.deepcopy(model.network), model.tokenizer, model.source, model.digest)
         self.method, self.null, self._panel, self._settings, self._seed = method, null, panel, settings, seed
         self._reader = PolicyReader(model.tokenizer)
         self._evaluation = join(panel.evaluation)
-        self._critic = (
-            Critic(model, settings.critic_learning_rate, settings.clip_norm)
-            if "learned_critic" in method.needs
-            else None
+        critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
+        self._models = Models(
+            policy=dataclasses.replace(model, network=copy.deepcopy(model.network)),
+            reference=model,
+            critic=critic if "learned_critic" in method.needs else None,
         )
         self._optimiser = torch.optim.AdamW(
-            self._policy.network.parameters(), lr=settings.learning_rate, weight_decay=0.0
+            self._models.policy.network.parameters(), lr=settings.learning_rate, weight_decay=0.0
         )
 
     @property
     def policy(self) -> LanguageModel:
         """Return the policy in training."""
-        return self._policy
+        return self._models.policy
 
     def __iter__(self) -> Iterator[Point]:
         """Train to the end of the budget, yielding the curve."""
@@ -115,7 +115,7 @@ class Trainer:
 
     def evaluate(self, update: int, extra: dict[str, float]) -> Point:
         """Solve the evaluation panel exactly under the current policy. Not billed."""
-        success = solve(self._reader.read(self._policy, self._evaluation)).success()
+        success = solve(self._reader.read(self._models.policy, self._evaluation)).success()
         return Point(update, float(success.mean()), self.ledger.totals(), extra)
 
     def _spent(self, update: int) -> bool:
@@ -128,17 +128,21 @@ class Trainer:
         rng = np.random.default_rng([self._seed, update, len(self._panel.train)])
         chosen = rng.choice(len(self._panel.train), self._settings.tasks_per_update, replace=False)
         return TabularServices(
-            self._policy, self._reference, self._critic, self._reader, self.ledger, self.method.needs,
-            worlds=[self._panel.train[i] for i in chosen], group_size=self._settings.group_size,
+            self._models,
+            self._reader,
+            self.ledger,
+            self.method.needs,
+            worlds=[self._panel.train[i] for i in chosen],
+            group_size=self._settings.group_size,
             seed=(self._seed, update),
         )
 
     def _learn(self, rollouts: Rollouts, credit: Credit) -> tuple[float, float]:
-        logprobs = policy_logprobs(self._policy, rollouts)
+        logprobs = policy_logprobs(self._models.policy, rollouts)
         loss = self.method.loss(logprobs, rollouts, credit)
         self._optimiser.zero_grad()
         loss.backward()
-        weights = self._policy.network.parameters()
+        weights = self._models.policy.network.parameters()
         norm = nn.utils.clip_grad_norm_(weights, self._settings.clip_norm)
         self._optimiser.step()
         return float(loss.detach()), float(norm)
@@ -163,10 +167,29 @@ def keep_rollouts(rollouts: Rollouts, keep: Tensor) -> Rollouts:
         return rollouts
     rows = keep[rollouts.row_rollout]
     renumbered = keep.cumsum(0) - 1
-    per_row = ("token_ids", "attention_mask", "action_mask", "turn_ids", "logprobs_behaviour", "logprobs_reference",
-               "entropies", "values")
-    per_rollout = ("group_ids", "terminal_rewards", "truncated", "turn_mask", "turn_rewards", "observation_keys",
-                   "turn_values", "exact_advantages", "agent_ids", "parent_ids", "state_handles")
+    per_row = (
+        "token_ids",
+        "attention_mask",
+        "action_mask",
+        "turn_ids",
+        "logprobs_behaviour",
+        "logprobs_reference",
+        "entropies",
+        "values",
+    )
+    per_rollout = (
+        "group_ids",
+        "terminal_rewards",
+        "truncated",
+        "turn_mask",
+        "turn_rewards",
+        "observation_keys",
+        "turn_values",
+        "exact_advantages",
+        "agent_ids",
+        "parent_ids",
+        "state_handles",
+    )
     changes: dict[str, Tensor] = {"row_rollout": renumbered[rollouts.row_rollout[rows]]}
     for names, index in ((per_row, rows), (per_rollout, keep)):
         present = {n: getattr(rollouts, n) for n in names}
@@ -175,7 +198,4 @@ def keep_rollouts(rollouts: Rollouts, keep: Tensor) -> Rollouts:
 
 
 def _mean_entropy(rollouts: Rollouts) -> float:
-    assert rollouts.entropies is not None
-    return float(rollouts.entropies[rollouts.action_mask].mean())
-
-
+    return float(rollouts.require("entropies")[rollouts.action_mask].mean())

@@ -80,12 +80,13 @@ def load(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.flo
         network = AutoModelForCausalLM.from_pretrained(str(source), dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"the model could not be loaded: {str(error).splitlines()[0]}", value=str(source),
+            f"the model could not be loaded: {str(error).splitlines()[0]}",
+            value=str(source),
             repair="Check the name, or give a local folder with config.json, model.safetensors and tokenizer.json.",
         ) from error
     network.eval()
     digest = weights_digest(folder) if folder.is_dir() else str(source)
-    return LanguageModel(network.to(torch.device(device)), tokenizer, str(source), digest)
+    return LanguageModel(network.to(device=torch.device(device)), tokenizer, str(source), digest)
 
 
 def weights_digest(folder: Path) -> str:
@@ -100,7 +101,8 @@ def _require_files(folder: Path) -> None:
     for pattern, what in (("config.json", "a config"), ("*.safetensors", "weights"), ("tokenizer.json", "a tokenizer")):
         if not any(folder.glob(pattern)):
             raise UserError(
-                f"the model folder has no {what} ({pattern})", file=folder,
+                f"the model folder has no {what} ({pattern})",
+                file=folder,
                 repair="Save the model with `save_pretrained(folder, safe_serialization=True)` and its tokenizer.",
             )
 

@@ -9,7 +9,7 @@ had been computed by itself; sharing is an implementation detail that larger wor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -67,7 +67,7 @@ def grow_tree(world: World, tokenizer: PreTrainedTokenizerBase) -> Tree:
                     tree.children[nodes[prefix[:-1]]][prefix[-1]] = nodes[prefix]
             tree.children[nodes[tuple(phrase[:-1])]][phrase[-1]] = -2 - option
         tree.paths.append(steps)
-    return Tree(prompts, tree.sequences, np.array(sequence), np.array(position), tree.children, np.array(roots), tree.paths)
+    return replace(tree, node_sequence=np.array(sequence), node_position=np.array(position), roots=np.array(roots))
 
 
 def _phrase_tokens(world: World, tokenizer: PreTrainedTokenizerBase) -> list[list[list[int]]]:
@@ -111,7 +111,10 @@ class PolicyReader:
         log_probs = logits.double().log_softmax(-1).cpu().numpy()
         child, roots = _join_children(trees, log_probs.shape[1])
         return PolicyTable(
-            worlds, log_probs, child, roots,
+            worlds,
+            log_probs,
+            child,
+            roots,
             [p for t in trees for p in t.prompt_tokens],
             _option_probs(trees, log_probs, worlds),
         )

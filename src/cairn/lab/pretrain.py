@@ -67,10 +67,17 @@ def build_network(recipe: Recipe, words: int) -> LlamaForCausalLM:
     torch.manual_seed(recipe.seed)
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=words, hidden_size=recipe.width, intermediate_size=recipe.inner,
-            num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads, num_key_value_heads=recipe.heads,
-            max_position_embeddings=recipe.max_positions, tie_word_embeddings=True,
-            pad_token_id=0, bos_token_id=None, eos_token_id=None,
+            vocab_size=words,
+            hidden_size=recipe.width,
+            intermediate_size=recipe.inner,
+            num_hidden_layers=recipe.layers,
+            num_attention_heads=recipe.heads,
+            num_key_value_heads=recipe.heads,
+            max_position_embeddings=recipe.max_positions,
+            tie_word_embeddings=True,
+            pad_token_id=0,
+            bos_token_id=None,
+            eos_token_id=None,
         )
     )
 
@@ -78,7 +85,9 @@ def build_network(recipe: Recipe, words: int) -> LlamaForCausalLM:
 class School:
     """Draws lessons: half of the windowed prompts are decisions, which are rare; histories are whole episodes."""
 
-    def __init__(self, recipe: Recipe, worlds: list[World], teacher: Teacher, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(
+        self, recipe: Recipe, worlds: list[World], teacher: Teacher, tokenizer: PreTrainedTokenizerFast
+    ) -> None:
         """Prepare the windowed prompts of all worlds."""
         self._recipe, self._worlds, self._teacher, self._tokenizer = recipe, worlds, teacher, tokenizer
         self._rng = np.random.default_rng(recipe.seed)
@@ -156,5 +165,3 @@ def rebuild(folder: Path, recipe: Recipe, knobs: quest.Knobs, progress: Callable
     teach(network, School(recipe, worlds, noisy, tokenizer), recipe.noisy_steps, recipe.learning_rate / 3, progress)
     network.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
-
-

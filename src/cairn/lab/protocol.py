@@ -112,7 +112,9 @@ def read_protocol(path: Path | None = None) -> Protocol:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{place}: {first['msg']}", file=path, value=first["input"], repair="Mend the field.") from error
+        raise UserError(
+            f"{place}: {first['msg']}", file=path, value=first["input"], repair="Mend the field."
+        ) from error
 
 
 def task_knobs(protocol: Protocol, preset: Preset, task: str) -> quest.Knobs:
@@ -129,7 +131,7 @@ def task_knobs(protocol: Protocol, preset: Preset, task: str) -> quest.Knobs:
 
 def make_knobs(values: dict[str, Any]) -> quest.Knobs:
     """Make knobs from plain values. Raises UserError for an unknown name or a value of the wrong type."""
-    types = {f.name: type(f.default) for f in dataclasses.fields(quest.Knobs)}
+    types: dict[str, type] = {f.name: type(f.default) for f in dataclasses.fields(quest.Knobs)}
     unknown = sorted(set(values) - set(types))
     if unknown:
         raise UserError("unknown knob", value=unknown[0], repair=f"Choose one of: {', '.join(types)}.")
@@ -158,8 +160,18 @@ def build_panel(knobs: quest.Knobs, train: tuple[int, int], evaluation: tuple[in
 def panel_digest(panel: Panel) -> str:
     """Return the sha256 over all that a panel's worlds say and do."""
     worlds = [
-        [w.header, w.prompts, w.options, w.observations, w.state_prompt.tolist(), w.successors.tolist(),
-         w.probabilities.round(12).tolist(), w.payoffs.tolist(), w.horizon, w.recurrence]
+        [
+            w.header,
+            w.prompts,
+            w.options,
+            w.observations,
+            w.state_prompt.tolist(),
+            w.successors.tolist(),
+            w.probabilities.round(12).tolist(),
+            w.payoffs.tolist(),
+            w.horizon,
+            w.recurrence,
+        ]
         for w in (*panel.train, *panel.evaluation)
     ]
     return spec_hash({"worlds": canonical_json(worlds)})

@@ -26,9 +26,15 @@ def describe_provenance(
     """Collect what decides a result."""
     commit, dirty = _commit()
     return Provenance(
-        protocol_version=protocol_version, protocol_hash=protocol_hash, panel_hash=panel_hash, model_hash=model_hash,
+        protocol_version=protocol_version,
+        protocol_hash=protocol_hash,
+        panel_hash=panel_hash,
+        model_hash=model_hash,
         packages={name: found for name in DECISIVE_PACKAGES if (found := _version(name))},
-        python=platform.python_version(), lock_hash=_lock_hash(), commit=commit, dirty=dirty,
+        python=platform.python_version(),
+        lock_hash=_lock_hash(),
+        commit=commit,
+        dirty=dirty,
     )
 
 
@@ -36,8 +42,14 @@ def describe_host(device: str, started_utc: str, seconds: float) -> Host:
     """Collect what may differ between two runs of one cell."""
     name = torch.cuda.get_device_name() if device.startswith("cuda") else "cpu"
     return Host(
-        hostname=socket.gethostname(), platform=platform.platform(), cpu=_cpu(), threads=torch.get_num_threads(),
-        device=name, started_utc=started_utc, finished_utc=utc_now(), seconds=seconds,
+        hostname=socket.gethostname(),
+        platform=platform.platform(),
+        cpu=_cpu(),
+        threads=torch.get_num_threads(),
+        device=name,
+        started_utc=started_utc,
+        finished_utc=utc_now(),
+        seconds=seconds,
     )
 
 
@@ -66,15 +78,23 @@ def _commit() -> tuple[str | None, bool | None]:
     if not in_checkout():
         return None, None
     head = _git("rev-parse", "HEAD")
-    changed = _git("status", "--porcelain", "--", "src", "inventory", "reproductions/protocol.yaml",
-                   "reproductions/*/reproduce.py", "constraints.txt")
+    changed = _git(
+        "status",
+        "--porcelain",
+        "--",
+        "src",
+        "inventory",
+        "reproductions/protocol.yaml",
+        "reproductions/*/reproduce.py",
+        "constraints.txt",
+    )
     return (head or None), (None if changed is None else bool(changed))
 
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(  # noqa: S603
-            ["git", *arguments], cwd=data_root(), capture_output=True, text=True, check=True, timeout=20  # noqa: S607
+        done = subprocess.run(
+            ["git", *arguments], cwd=data_root(), capture_output=True, text=True, check=True, timeout=20
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ import torch
 
 from cairn.errors import UserError
 from cairn.evidence.records import Record, read_record, record_name, write_record
-from cairn.lab.cell import Cell, failed_record, run_cell, specify
+from cairn.lab.cell import Cell, Setup, failed_record, run_cell, specify
 from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.model import weights_digest
 from cairn.lab.protocol import Protocol as SharedProtocol
@@ -40,6 +41,13 @@ class Plan:
     resume: bool
     workers: int
     model: str = str(EMBEDDED_MODEL)
+
+    @cached_property
+    def setup(self) -> Setup:
+        """Return what all cells share. The weights are hashed once."""
+        folder = Path(self.model)
+        digest = weights_digest(folder) if folder.is_dir() else self.model
+        return Setup(self.reproduction, self.protocol, self.preset, self.model, digest, self.device)
 
     @property
     def results(self) -> Path:
@@ -67,8 +75,12 @@ def run(plan: Plan, watcher: Watcher) -> list[Record]:
     `resume` is off, or when it holds cells of another configuration.
     """
     _prepare(plan.results)
-    slots = [(arm, task, seed) for seed in plan.seeds for arm in plan.reproduction.arms
-             for task in arm.tasks or plan.reproduction.tasks[:1]]
+    slots = [
+        (arm, task, seed)
+        for seed in plan.seeds
+        for arm in plan.reproduction.arms
+        for task in arm.tasks or plan.reproduction.tasks[:1]
+    ]
     records = _finished(plan, slots)
     watcher.planned(len(slots), len(records))
     todo = [slot for slot in slots if _key(*slot) not in records]
@@ -96,8 +108,11 @@ def _prepare(folder: Path) -> None:
         probe.write_text("")
         probe.unlink()
     except OSError as error:
-        raise UserError(f"the output folder cannot be written: {error.strerror}", file=folder,
-                        repair="Choose another folder with --out.") from error
+        raise UserError(
+            f"the output folder cannot be written: {error.strerror}",
+            file=folder,
+            repair="Choose another folder with --out.",
+        ) from error
 
 
 def _finished(plan: Plan, slots: list[Slot]) -> Records:
@@ -108,8 +123,12 @@ def _finished(plan: Plan, slots: list[Slot]) -> Records:
         if path.exists():
             found[_key(arm, task, seed)] = read_record(path)
     if found and not plan.resume:
-        raise UserError("the output folder already holds records", file=plan.results, value=f"{len(found)} cells",
-                        repair="Add --resume to keep finished cells, or choose another folder with --out.")
+        raise UserError(
+            "the output folder already holds records",
+            file=plan.results,
+            value=f"{len(found)} cells",
+            repair="Add --resume to keep finished cells, or choose another folder with --out.",
+        )
     for slot in slots:
         _refuse_other_configuration(plan, slot, found)
     return {key: record for key, record in found.items() if record.status == "ok"}
@@ -136,17 +155,14 @@ def _ready(slot: Slot, records: Records) -> bool:
 def _cell(plan: Plan, slot: Slot, records: Records) -> Cell:
     arm, task, seed = slot
     budget = None if arm.spends_like is None else records[task, arm.spends_like, seed].ledger.flops
-    model = Path(plan.model)
-    digest = weights_digest(model) if model.is_dir() else plan.model
-    return specify(plan.reproduction, arm, task, seed, plan.protocol, plan.preset, plan.model, digest,
-                   plan.device, budget)
+    return specify(plan.setup, arm, task, seed, budget)
 
 
 def _in_this_process(plan: Plan, todo: list[Slot], records: Records, watcher: Watcher) -> Iterator[Record]:
     torch.set_num_threads(1)
     for slot in sorted(todo, key=lambda s: s[0].spends_like is not None):
         cell = _cell(plan, slot, records)
-        yield attempt(cell, lambda update, success, c=cell: watcher.advanced(c.task, c.arm, c.seed, update, success))
+        yield attempt(cell, partial(watcher.advanced, cell.task, cell.arm, cell.seed))
 
 
 def _in_processes(plan: Plan, todo: list[Slot], records: Records, watcher: Watcher) -> Iterator[Record]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
@@ -17,21 +19,36 @@ from cairn.lab.ledger import Ledger
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.policy import PolicyReader, PolicyTable
 from cairn.lab.tasks.world import World, join
-from cairn.rollouts import Rollouts, UndeclaredNeed
+from cairn.rollouts import Rollouts, UndeclaredNeedError
 
 SAMPLING, FORKS = range(2)  # streams of random numbers that must not touch each other
+
+
+@dataclass(frozen=True)
+class Models:
+    """The networks of a run: the policy in training, the initial policy, and the critic of methods that learn one."""
+
+    policy: LanguageModel
+    reference: LanguageModel
+    critic: Critic | None
 
 
 class TabularServices:
     """Implements `cairn.method.Services` for one update. A service that the method does not declare refuses."""
 
     def __init__(
-        self, policy: LanguageModel, reference: LanguageModel, critic: Critic | None, reader: PolicyReader,
-        ledger: Ledger, needs: frozenset[str], *, worlds: list[World], group_size: int, seed: tuple[int, int],
+        self,
+        models: Models,
+        reader: PolicyReader,
+        ledger: Ledger,
+        needs: frozenset[str],
+        *,
+        worlds: Sequence[World],
+        group_size: int,
+        seed: tuple[int, int],
     ) -> None:
         """Open the services of an update. seed: (run, update)."""
-        self._policy, self._reference, self._critic, self._reader = policy, reference, critic, reader
-        self._ledger, self._needs = ledger, needs
+        self._models, self._reader, self._ledger, self._needs = models, reader, ledger, needs
         self._worlds, self._group_size, self._seed = join(worlds), group_size, seed
         self._table: PolicyTable | None = None
         self._episodes: Episodes | None = None
@@ -47,9 +64,8 @@ class TabularServices:
     def continuations(self, rollouts: Rollouts, count: int) -> Tensor:
         """See `cairn.method.Services.continuations`."""
         self._require("mc_continuations")
-        assert rollouts.state_handles is not None
         mask = rollouts.replace(needs=None).turn_mask.numpy()
-        handles, inverse = np.unique(rollouts.state_handles.numpy()[mask], return_inverse=True)
+        handles, inverse = np.unique(rollouts.require("state_handles").numpy()[mask], return_inverse=True)
         turn, state = np.divmod(np.repeat(handles, count), self._worlds.terminal.size)
         world = np.searchsorted(self._worlds.offsets, state, side="right") - 1
         forks = play(self._read_policy(), state, world, turn, self._rng(FORKS))
@@ -61,11 +77,10 @@ class TabularServices:
     def fit_critic(self, rollouts: Rollouts, targets: Tensor) -> float:
         """See `cairn.method.Services.fit_critic`."""
         self._require("learned_critic")
-        assert self._critic is not None
-        self._bill_rows(rollouts, "trained_tokens", passes=3, critic=True)
-        return self._critic.fit(rollouts, targets)
+        self._bill_rows(rollouts, "trained_tokens", passes=3)
+        return self._the_critic().fit(rollouts, targets)
 
-    def exact_advantages(self, rollouts: Rollouts) -> Tensor:
+    def exact_advantages(self, rollouts: Rollouts) -> Tensor:  # noqa: ARG002 - the batch is the one just played
         """See `cairn.method.Services.exact_advantages`. Not billed: no method could buy it."""
         self._require("oracle")
         return torch.from_numpy(self.exact().advantages(self._played()).astype(np.float32))
@@ -79,9 +94,8 @@ class TabularServices:
         if "reference_policy" in self._needs:
             rollouts = rollouts.replace(logprobs_reference=self._score_reference(rollouts))
         if "learned_critic" in self._needs:
-            assert self._critic is not None
-            self._bill_rows(rollouts, "scored_tokens", passes=1, critic=True)
-            rollouts = rollouts.replace(values=self._critic.values(rollouts))
+            self._bill_rows(rollouts, "scored_tokens", passes=1)
+            rollouts = rollouts.replace(values=self._the_critic().values(rollouts))
         return rollouts
 
     def bill_training(self, rollouts: Rollouts) -> None:
@@ -93,12 +107,18 @@ class TabularServices:
         return solve(self._read_policy())
 
     def _played(self) -> Episodes:
-        assert self._episodes is not None, "rollouts() comes first"
+        if self._episodes is None:
+            raise RuntimeError("nothing was sampled yet: rollouts() comes first")
         return self._episodes
+
+    def _the_critic(self) -> Critic:
+        if self._models.critic is None:
+            raise RuntimeError("this run has no critic")
+        return self._models.critic
 
     def _read_policy(self) -> PolicyTable:
         if self._table is None:
-            self._table = self._reader.read(self._policy, self._worlds)
+            self._table = self._reader.read(self._models.policy, self._worlds)
         return self._table
 
     def _rng(self, stream: int) -> np.random.Generator:
@@ -113,8 +133,8 @@ class TabularServices:
         self._bill_rows(rollouts, "scored_tokens", passes=1)
         rows, inverse = torch.unique(rollouts.token_ids, dim=0, return_inverse=True)
         mask = torch.ones_like(rows, dtype=torch.bool)
-        device = self._reference.device
-        scored, _ = token_logprobs(self._reference.network, rows.to(device), mask.to(device))
+        device = self._models.reference.device
+        scored, _ = token_logprobs(self._models.reference.network, rows.to(device), mask.to(device))
         return scored.cpu()[inverse] * rollouts.action_mask
 
     def _bill_play(self, episodes: Episodes, resets: int) -> None:
@@ -127,20 +147,18 @@ class TabularServices:
         self._ledger.environment_steps += rollout.size
         self._ledger.environment_resets += resets
         # The last token of a turn is sampled but not read.
-        self._ledger.flops += self._flops(self._policy, prompts + spoken - 1, prompts, spoken)
+        self._ledger.flops += self._flops(prompts + spoken - 1, prompts)
 
-    def _flops(
-        self, model: LanguageModel, read: NDArray[np.int64], prompts: NDArray[np.int64], spoken: NDArray[np.int64]
-    ) -> float:
+    def _flops(self, read: NDArray[np.int64], prompts: NDArray[np.int64]) -> float:
         contexts = prompts**2 + (read * (read + 1) - prompts * (prompts + 1)) // 2
-        return model.cost.forward_flops(torch.from_numpy(read), torch.from_numpy(contexts))
+        return self._models.policy.cost.forward_flops(torch.from_numpy(read), torch.from_numpy(contexts))
 
-    def _bill_rows(self, rollouts: Rollouts, account: str, passes: int, critic: bool = False) -> None:
+    def _bill_rows(self, rollouts: Rollouts, account: str, passes: int) -> None:
+        # The critic has the policy's body, and a head so small that the policy's cost stands for it.
         lengths = rollouts.attention_mask.sum(1)
         setattr(self._ledger, account, getattr(self._ledger, account) + int(lengths.sum()))
-        cost = self._critic.cost if critic and self._critic is not None else self._policy.cost
-        self._ledger.flops += passes * cost.forward_flops(lengths, lengths**2)
+        self._ledger.flops += passes * self._models.policy.cost.forward_flops(lengths, lengths**2)
 
 
 def _refuse(need: str) -> NoReturn:
-    raise UndeclaredNeed(f"a service was called that needs `{need}`, which the method's `needs` does not list")
+    raise UndeclaredNeedError(f"a service was called that needs `{need}`, which the method's `needs` does not list")

@@ -31,13 +31,11 @@ from cairn.rollouts import Credit, Rollouts
 def anchor_groups(observation_keys: Tensor, group_ids: Tensor) -> Tensor:
     """Label each turn with its (task group, raw observation) pair. keys: (R, K); group_ids: (R,). Returns (R, K)."""
     pairs = torch.stack([group_ids[:, None].expand_as(observation_keys), observation_keys], dim=-1)
-    _, labels = torch.unique(pairs.reshape(-1, 2), dim=0, return_inverse=True)
+    labels: Tensor = torch.unique(pairs.reshape(-1, 2), dim=0, return_inverse=True)[1]
     return labels.reshape(observation_keys.shape)
 
 
-def step_advantages(
-    returns: Tensor, anchors: Tensor, turn_mask: Tensor, scale_by_std: bool, epsilon: float
-) -> Tensor:
+def step_advantages(returns: Tensor, anchors: Tensor, turn_mask: Tensor, scale_by_std: bool, epsilon: float) -> Tensor:
     """Standardise discounted returns within anchor groups. All (R, K); 0 for a state that was visited once."""
     advantages = torch.zeros_like(returns)
     advantages[turn_mask] = standardise(returns[turn_mask], anchors[turn_mask], scale_by_std, epsilon)
@@ -78,7 +76,6 @@ class GiGPO(Method):
         )
 
     def _step(self, rollouts: Rollouts) -> Tensor:
-        assert rollouts.observation_keys is not None
         returns = returns_to_go(rollouts.turn_rewards, rollouts.terminal_rewards, rollouts.turn_mask, self.gamma)
-        anchors = anchor_groups(rollouts.observation_keys, rollouts.group_ids)
+        anchors = anchor_groups(rollouts.require("observation_keys"), rollouts.group_ids)
         return step_advantages(returns, anchors, rollouts.turn_mask, self.scale_by_std, self.epsilon)

@@ -49,15 +49,14 @@ class PPOGAE(Method):
 
     def fit(self, rollouts: Rollouts, services: Services) -> None:
         """Regress the critic on advantage plus value, the lambda-return."""
-        assert rollouts.values is not None
-        services.fit_critic(rollouts, (self._advantages(rollouts) + rollouts.values) * rollouts.action_mask)
+        lambda_returns = self._advantages(rollouts) + rollouts.require("values")
+        services.fit_critic(rollouts, lambda_returns * rollouts.action_mask)
 
     def _advantages(self, rollouts: Rollouts) -> Tensor:
-        assert rollouts.values is not None
-        index = rollouts.action_index()
+        critic, index = rollouts.require("values"), rollouts.action_index()
         rewards = rollouts.token_rewards().flatten()[index.flat] * index.mask
-        values = rollouts.values.flatten()[index.flat] * index.mask
+        values = critic.flatten()[index.flat] * index.mask
         advantages = generalized_advantages(rewards, values, index.mask, self.gamma, self.lambda_)
-        result = torch.zeros_like(rollouts.values).flatten()
+        result = torch.zeros_like(critic).flatten()
         result[index.flat[index.mask]] = advantages[index.mask]
-        return result.reshape(rollouts.values.shape)
+        return result.reshape(critic.shape)

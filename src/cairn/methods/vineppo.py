@@ -60,11 +60,9 @@ class VinePPO(Method):
         return Credit(whiten(advantages, rollouts.action_mask) if self.whiten else advantages)
 
     def _values(self, rollouts: Rollouts) -> Tensor:
-        assert rollouts.turn_values is not None
+        values = rollouts.require("turn_values")
         if self.max_valued_steps is None:
-            return rollouts.turn_values
-        realised = returns_to_go(
-            rollouts.turn_rewards, rollouts.terminal_rewards, rollouts.turn_mask, self.gamma
-        )
+            return values
+        realised = returns_to_go(rollouts.turn_rewards, rollouts.terminal_rewards, rollouts.turn_mask, self.gamma)
         valued = torch.arange(realised.shape[1], device=realised.device) < self.max_valued_steps
-        return torch.where(valued, rollouts.turn_values, realised)
+        return torch.where(valued, values, realised)

@@ -1,15 +1,16 @@
 """`quest`: a walk through rooms in which a few planted forks decide, among many turns that do not.
 
 An agent has `horizon` turns to walk a line of rooms. Most rooms ask for a routine phrase. A fork shows a sign of some
-kind with a value; which exit is right follows from a fixed rule for that kind (a skill), and each kind has a rule of its
-own. A wrong exit of a *trap* is fatal but looks like any other room; a wrong exit of a *loop* leads through a blind
-alley back to the fork. A phrase that the room does not understand costs a turn. Success, 1 or 0, is paid at the end.
+kind with a value; which exit is right follows from a fixed rule for that kind (a skill), and each kind has its own. A
+wrong exit of a *trap* is fatal but looks like any other room; a wrong exit of a *loop* leads through a blind alley back
+to the fork. A phrase that the room does not understand costs a turn. Success, 1 or 0, is paid at the end.
 
 The seven knobs are named after the challenges of the survey's section 4; see `Knobs`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -35,16 +36,86 @@ EXITS = ("left", "right")
 ROUTINES = {"plan": "make plan .", "tool": "use key .", "format": "sign log ."}
 ON = "go on ."
 READ = "read note ."
-ROOMS = (
-    "attic barn cave cellar chapel court crypt den dome forge garden gate grove hall hut inn keep kiln lodge loft "
-    "market mill moat nave orchard pantry pier pit porch quarry ruin shed shrine stable stair store studio tavern "
-    "tent tomb tower vault vestry ward well yard"
-).split()
+ROOMS = [
+    "attic",
+    "barn",
+    "cave",
+    "cellar",
+    "chapel",
+    "court",
+    "crypt",
+    "den",
+    "dome",
+    "forge",
+    "garden",
+    "gate",
+    "grove",
+    "hall",
+    "hut",
+    "inn",
+    "keep",
+    "kiln",
+    "lodge",
+    "loft",
+    "market",
+    "mill",
+    "moat",
+    "nave",
+    "orchard",
+    "pantry",
+    "pier",
+    "pit",
+    "porch",
+    "quarry",
+    "ruin",
+    "shed",
+    "shrine",
+    "stable",
+    "stair",
+    "store",
+    "studio",
+    "tavern",
+    "tent",
+    "tomb",
+    "tower",
+    "vault",
+    "vestry",
+    "ward",
+    "well",
+    "yard",
+]
 BLIND = "alley"
-FUNCTION_WORDS = (
-    "goal memory empty room wing none left right fork sign hidden note read unread omen good bad act go on . make plan use key "
-    "log tool format passage"
-).split()
+FUNCTION_WORDS = [
+    "goal",
+    "memory",
+    "empty",
+    "room",
+    "wing",
+    "none",
+    "left",
+    "right",
+    "fork",
+    "sign",
+    "hidden",
+    "note",
+    "read",
+    "unread",
+    "omen",
+    "good",
+    "bad",
+    "act",
+    "go",
+    "on",
+    ".",
+    "make",
+    "plan",
+    "use",
+    "key",
+    "log",
+    "tool",
+    "format",
+    "passage",
+]
 
 
 @dataclass(frozen=True)
@@ -130,7 +201,9 @@ class Plan(NamedTuple):
 
 def vocabulary() -> list[str]:
     """Return every word that `quest` can print or understand, without repeats."""
-    return list(dict.fromkeys([*FUNCTION_WORDS, *KINDS, *(v for values in SIGNS.values() for v in values), *ROOMS, BLIND]))
+    return list(
+        dict.fromkeys([*FUNCTION_WORDS, *KINDS, *(v for values in SIGNS.values() for v in values), *ROOMS, BLIND])
+    )
 
 
 def draw_plan(knobs: Knobs, rng: np.random.Generator) -> Plan:
@@ -181,7 +254,7 @@ def _gaps(knobs: Knobs, routine: int) -> list[int]:
     if knobs.place == "late":
         return [routine] + [0] * (knobs.forks - 1)
     edges = np.linspace(0, routine, knobs.forks + 2).round().astype(int)
-    return [int(b - a) for a, b in zip(edges[:-2], edges[1:-1], strict=True)]
+    return [int(b - a) for a, b in itertools.pairwise(edges[:-1])]
 
 
 def build(knobs: Knobs, seed: int) -> World:
@@ -208,7 +281,9 @@ def build(knobs: Knobs, seed: int) -> World:
         probabilities=probabilities,
         terminal=ends,
         payoffs=np.array([float(e and not s.doomed) for e, s in zip(ends, states, strict=True)]),
-        bifurcations=np.array([not e and _is_fork(plan, s) and not s.doomed for e, s in zip(ends, states, strict=True)]),
+        bifurcations=np.array(
+            [not e and _is_fork(plan, s) and not s.doomed for e, s in zip(ends, states, strict=True)]
+        ),
         start=0,
         horizon=knobs.horizon,
         recurrence=knobs.revisit,

@@ -97,12 +97,9 @@ def join(worlds: Sequence[World]) -> WorldBatch:
 def _widen(world: World, options: int, branches: int) -> tuple[IntArray, FloatArray]:
     """Pad options with copies of `stay` (kept last) and branches with probability 0."""
     missing = options - world.successors.shape[1]
-    wide = []
-    for table in (world.successors, world.probabilities):
-        stay = np.repeat(table[:, -1:], missing, axis=1)
-        table = np.concatenate([table[:, :-1], stay, table[:, -1:]], axis=1)
-        wide.append(np.pad(table, ((0, 0), (0, 0), (0, branches - table.shape[2]))))
-    return wide[0], wide[1]
+    choices = [*range(world.successors.shape[1] - 1), *[-1] * (missing + 1)]
+    room = ((0, 0), (0, 0), (0, branches - world.successors.shape[2]))
+    return np.pad(world.successors[:, choices], room), np.pad(world.probabilities[:, choices], room)
 
 
 def _renumber(parts: Sequence[tuple[IntArray, int]]) -> IntArray:
