@@ -49,8 +49,10 @@ def test_write_puts_every_file_in_place(tmp_path: Path) -> None:
         "checklist/template.md",
         "checklist/template.tex",
         "checklist/template.yaml",
+        "schemas/golden.schema.json",
         "schemas/record.schema.json",
         "schemas/report.schema.json",
+        "schemas/rollouts.schema.json",
     ]
     assert all(path.is_file() for path in written)
 

@@ -76,6 +76,11 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
+def load_json(text: str) -> Any:
+    """Parse JSON strictly: NaN, infinity and a key given twice are refused. Raises ValueError."""
+    return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates)
+
+
 def read_model(path: Path, model: type[Model], repair: str) -> Model:
     """Read one JSON file into a model, strictly: no coercion, no NaN, no key given twice.
 
@@ -83,7 +88,7 @@ def read_model(path: Path, model: type[Model], repair: str) -> Model:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates)
+        load_json(text)
         return model.model_validate_json(text, strict=True)
     except OSError as error:
         raise UserError(f"cannot read: {error.strerror or error}", file=path, repair=repair) from error

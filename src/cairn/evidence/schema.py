@@ -1,24 +1,33 @@
-"""Files generated from this package and committed: two JSON Schemas and the blank checklists, held equal by a test."""
+"""Files generated from this package and committed: the JSON Schemas and the blank checklists, held equal by a test."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel
 
 from cairn.evidence import checklist
 from cairn.evidence.base import write_atomically
+from cairn.evidence.golden import Golden
 from cairn.evidence.records import Record
 from cairn.evidence.report import Report
+from cairn.evidence.rollout_format import RolloutRow
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-MODELS: dict[str, type[BaseModel]] = {"schemas/record.schema.json": Record, "schemas/report.schema.json": Report}
+MODELS: dict[str, tuple[type[BaseModel], Literal["validation", "serialization"]]] = {
+    # Written by the machine: every field is there. Written by people: a field with a default may be left out.
+    "schemas/record.schema.json": (Record, "serialization"),
+    "schemas/report.schema.json": (Report, "serialization"),
+    "schemas/rollouts.schema.json": (RolloutRow, "validation"),
+    "schemas/golden.schema.json": (Golden, "validation"),
+}
 
 
 def render() -> dict[str, str]:
     """Return the text of each generated file by its path below the data root."""
-    return {path: _text(model) for path, model in MODELS.items()} | checklist.render()
+    return {path: _text(*model) for path, model in MODELS.items()} | checklist.render()
 
 
 def write(root: Path) -> list[Path]:
@@ -29,6 +38,6 @@ def write(root: Path) -> list[Path]:
     return [root / path for path in texts]
 
 
-def _text(model: type[BaseModel]) -> str:
-    content = {"$schema": DIALECT, **model.model_json_schema(mode="serialization")}
+def _text(model: type[BaseModel], mode: Literal["validation", "serialization"]) -> str:
+    content = {"$schema": DIALECT, **model.model_json_schema(mode=mode)}
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -1,0 +1,165 @@
+"""From logged rollouts to the credit that a rule gives them: for the command line, golden examples, contract tests.
+
+The file format itself is torch-free: `cairn.evidence.rollout_format`. Numbers are float64 here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from cairn.errors import UserError
+from cairn.evidence.rollout_format import RolloutRow, TurnRow, read_rollouts
+from cairn.method import Method
+from cairn.rollouts import NotCollectedError, Rollouts
+
+__all__ = ["Layout", "RolloutRow", "TurnRow", "read_rollouts", "to_rollouts", "turn_credit"]
+
+Layout = Literal["turn", "episode"]
+"""A row of tokens for each turn, or one for the whole episode. Both must give the same credit."""
+
+# Where a field of `Rollouts` that a rule may not find comes from in the file.
+FILE_FIELDS = {
+    "observation_keys": "observation",
+    "logprobs_reference": "reference_logprobs",
+    "entropies": "entropies",
+    "values": "values",
+    "turn_values": "value",
+    "agent_ids": "agent",
+}
+
+
+def to_rollouts(rows: Sequence[RolloutRow], layout: Layout = "turn") -> Rollouts:
+    """Return logged rollouts as one batch.
+
+    Each turn begins with one environment token that stands for its observation. Optional fields that no turn gives are
+    None; behaviour log-probs that no turn gives are NaN on the action tokens, so that a rule that reads them cannot
+    give a finite credit. Texts become whole numbers, equal exactly where the texts are.
+    Raises UserError when only some turns give a field.
+    """
+    given = {name: _given(rows, name) for name in (*FILE_FIELDS.values(), "logprobs")}
+    table = _Table(rows, layout)
+
+    def optional(name: str) -> Tensor | None:
+        return table.per_token(_numbers_of(name), 0.0) if given[name] else None
+
+    return Rollouts(
+        token_ids=table.token_ids(),
+        attention_mask=table.per_token(_ones, 1.0).bool(),
+        action_mask=table.per_token(_ones, 0.0).bool(),
+        turn_ids=table.turn_ids(),
+        row_rollout=torch.tensor([row[0][0] for row in table.cells]),
+        group_ids=torch.tensor(_codes(row.group for row in rows)),
+        terminal_rewards=torch.tensor([row.reward for row in rows], dtype=torch.float64),
+        truncated=torch.tensor([row.truncated for row in rows]),
+        turn_mask=table.per_turn(lambda _: 1.0).bool(),
+        turn_rewards=table.per_turn(lambda turn: turn.reward),
+        logprobs_behaviour=table.per_token(_numbers_of("logprobs"), 0.0),
+        logprobs_reference=optional("reference_logprobs"),
+        entropies=optional("entropies"),
+        values=optional("values"),
+        observation_keys=table.keys("observation") if given["observation"] else None,
+        agent_ids=table.keys("agent") if given["agent"] else None,
+        turn_values=table.per_turn(lambda turn: turn.value or 0.0) if given["value"] else None,
+    )
+
+
+def turn_credit(
+    method: Method, rows: Sequence[RolloutRow], layout: Layout = "turn", file: Path | str | None = None
+) -> list[list[float | None]]:
+    """Return, for each turn of each rollout, the mean advantage over its tokens; None for a turn without tokens.
+
+    Only the credit stage is run: what a method collects beforehand (values, continuations) must stand in the file.
+    Raises UserError, naming `file`, when it does not, or when a credit is not a finite number.
+    """
+    rollouts = to_rollouts(rows, layout)
+    try:
+        advantages = method.credit(rollouts.declare(method.needs)).advantages
+    except NotCollectedError as error:
+        name = FILE_FIELDS.get(error.field)
+        repair = f"give `{name}` in every turn" if name else "the file format has no field for it; use another rule"
+        message = f"the rule needs `{name or error.field}`, and no turn gives it"
+        raise UserError(message, file=file, repair=repair) from error
+    credit = rollouts.mean_over_turns(advantages).tolist()
+    return [_credits(numbers, row, file) for numbers, row in zip(credit, rows, strict=True)]
+
+
+def _credits(numbers: list[float], row: RolloutRow, file: Path | str | None) -> list[float | None]:
+    credits_ = [n if turn.tokens else None for n, turn in zip(numbers, row.turns, strict=False)]
+    for number in credits_:
+        if number is not None and not math.isfinite(number):
+            repair = "give `logprobs` in every turn if the rule reads them, and rewards of a moderate size"
+            raise UserError("the rule gives a credit that is not finite", file=file, value=number, repair=repair)
+    return credits_
+
+
+def _given(rows: Sequence[RolloutRow], name: str) -> bool:
+    said = set[bool]().union(*(row.given(name) for row in rows))
+    if len(said) > 1:
+        raise UserError(f"only some turns give `{name}`", repair=f"give `{name}` in every turn, or in none")
+    return said == {True}
+
+
+def _numbers_of(name: str) -> Callable[[TurnRow], Sequence[float]]:
+    def read(turn: TurnRow) -> Sequence[float]:
+        numbers: Sequence[float] | None = getattr(turn, name)
+        return [math.nan] * len(turn.tokens) if numbers is None else numbers
+
+    return read
+
+
+def _ones(turn: TurnRow) -> Sequence[float]:
+    return [1.0] * len(turn.tokens)
+
+
+def _codes(texts: Iterable[str | None]) -> list[int]:
+    """Number the texts in order of appearance."""
+    codes: dict[str | None, int] = {}
+    return [codes.setdefault(text, len(codes)) for text in texts]
+
+
+class _Table:
+    """Lays turns out in rows of tokens."""
+
+    def __init__(self, rows: Sequence[RolloutRow], layout: Layout) -> None:
+        """Set `cells`: for each row of tokens, the (rollout, turn) pairs that stand in it."""
+        self.rows = rows
+        episodes = [[(r, k) for k in range(len(row.turns))] for r, row in enumerate(rows)]
+        self.cells = episodes if layout == "episode" else [[cell] for episode in episodes for cell in episode]
+
+    def per_token(self, action: Callable[[TurnRow], Sequence[float]], observation: float) -> Tensor:
+        """Return (B, T) from the numbers of a turn's action tokens and the number of its observation token."""
+        rows = [[n for _, turn in row for n in (observation, *action(turn))] for row in self._turns()]
+        return _stack(rows, 0.0, torch.float64)
+
+    def turn_ids(self) -> Tensor:
+        """Return (B, T) long, -1 off actions."""
+        return _stack([[n for k, turn in row for n in (-1, *[k] * len(turn.tokens))] for row in self._turns()], -1)
+
+    def token_ids(self) -> Tensor:
+        """Return (B, T) long; as in a vocabulary, equal texts have one number."""
+        texts = [[text for _, turn in row for text in (turn.observation, *turn.tokens)] for row in self._turns()]
+        codes = iter(_codes(text for row in texts for text in row))
+        return _stack([[next(codes) for _ in row] for row in texts], 0)
+
+    def per_turn(self, read: Callable[[TurnRow], float]) -> Tensor:
+        """Return (R, K), 0 at turns that did not take place."""
+        return _stack([[read(turn) for turn in row.turns] for row in self.rows], 0.0, torch.float64)
+
+    def keys(self, name: str) -> Tensor:
+        """Return (R, K) long, equal exactly where the texts are equal; -1 at turns that did not take place."""
+        codes = iter(_codes(getattr(turn, name) for row in self.rows for turn in row.turns))
+        return _stack([[next(codes) for _ in row.turns] for row in self.rows], -1)
+
+    def _turns(self) -> list[list[tuple[int, TurnRow]]]:
+        return [[(k, self.rows[r].turns[k]) for r, k in row] for row in self.cells]
+
+
+def _stack(rows: Sequence[Sequence[float]], padding: float, dtype: torch.dtype = torch.long) -> Tensor:
+    return pad_sequence([torch.tensor(row, dtype=dtype) for row in rows], batch_first=True, padding_value=padding)
