@@ -86,7 +86,8 @@ def load(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.flo
         ) from error
     network.eval()
     digest = weights_digest(folder) if folder.is_dir() else str(source)
-    return LanguageModel(network.to(device=torch.device(device)), tokenizer, str(source), digest)
+    network.to(device)  # type: ignore[arg-type]  # the stub of a decorated method
+    return LanguageModel(network, tokenizer, str(source), digest)
 
 
 def weights_digest(folder: Path) -> str:

@@ -6,8 +6,10 @@ some skills, is unsure of others and has some backwards. Both prompt forms are t
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from cairn.evidence.records import spec_hash
 from cairn.lab.policy import pad
 from cairn.lab.tasks import quest
 from cairn.lab.tasks.world import World
@@ -44,6 +47,11 @@ class Recipe:
     # Chance that the noisy teacher takes the right exit, for each kind of fork in `quest.KINDS`.
     skills: tuple[float, ...] = (0.75, 0.68, 0.60, 0.40, 0.32, 0.25)
     reading: float = 0.8  # chance that the noisy teacher reads a note before walking on
+
+    @property
+    def steps(self) -> int:
+        """Number of steps in all, for a progress bar."""
+        return self.clean_steps + self.noisy_steps
 
 
 @dataclass(frozen=True)
@@ -147,17 +155,22 @@ def _loss(network: LlamaForCausalLM, lessons: list[Lesson]) -> Tensor:
     tokens, mask = pad([lesson.tokens for lesson in lessons])
     weights = torch.zeros(tokens.shape)
     weights[mask] = torch.tensor([w for lesson in lessons for w in lesson.weights])
+    tokens, weights = tokens.to(network.device), weights.to(network.device)
     logits = network(input_ids=tokens, use_cache=False).logits[:, :-1]
     losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
     return (losses * weights[:, 1:]).sum() / weights[:, 1:].sum()
 
 
-def rebuild(folder: Path, recipe: Recipe, knobs: quest.Knobs, progress: Callable[[], None]) -> None:
-    """Make the model and save it as a transformers folder. Same recipe, same machine: the same bytes."""
-    torch.use_deterministic_algorithms(True)
+def rebuild(
+    folder: Path, recipe: Recipe, knobs: quest.Knobs, progress: Callable[[], None], device: str = "cpu"
+) -> None:
+    """Make the model and save it as a transformers folder.
+
+    On the CPU the same recipe gives the same bytes on the same machine: one thread, no random number outside the recipe.
+    """
     torch.set_num_threads(1)
     tokenizer = build_tokenizer()
-    network = build_network(recipe, len(tokenizer))
+    network = build_network(recipe, len(tokenizer)).to(device)  # type: ignore[arg-type]  # as in model.load
     worlds = [quest.build(knobs, TRAINING_SEEDS + i) for i in range(recipe.instances)]
     clean = Teacher(skills=(1.0,) * len(quest.KINDS), reading=1.0)
     noisy = Teacher(skills=recipe.skills, reading=recipe.reading)
@@ -165,3 +178,16 @@ def rebuild(folder: Path, recipe: Recipe, knobs: quest.Knobs, progress: Callable
     teach(network, School(recipe, worlds, noisy, tokenizer), recipe.noisy_steps, recipe.learning_rate / 3, progress)
     network.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
+
+
+def cached_model(recipe: Recipe, knobs: quest.Knobs, progress: Callable[[], None], device: str) -> Path:
+    """Return the folder of a recipe's model in the user's cache, making the model first if it is not there yet."""
+    key = spec_hash({"recipe": asdict(recipe), "knobs": asdict(knobs), "torch": torch.__version__, "device": device})
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cairn" / "models"
+    folder = root / key[:16]
+    if not folder.is_dir():
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root) as building:
+            rebuild(Path(building) / "model", recipe, knobs, progress, device)
+            (Path(building) / "model").rename(folder)  # whole or not at all
+    return folder

@@ -40,7 +40,7 @@ class TaskSpec(_Strict):
 
 
 class Preset(_Strict):
-    """A size of experiment."""
+    """A size of experiment. `recipe`: fields of the model's recipe, for a model other than the embedded one."""
 
     updates: Count
     tasks_per_update: Count
@@ -49,6 +49,7 @@ class Preset(_Strict):
     seeds: Count
     fidelity_rollouts: Count
     knobs: dict[str, float | int | str] = Field(default_factory=dict)
+    recipe: dict[str, float | int] = Field(default_factory=dict)
     train_count: Count | None = None
     evaluation_count: Count | None = None
 

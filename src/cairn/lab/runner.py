@@ -11,7 +11,7 @@ import queue
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,9 @@ from cairn.evidence.records import Record, read_record, record_name, write_recor
 from cairn.lab.cell import Cell, Setup, failed_record, run_cell, specify
 from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.model import weights_digest
+from cairn.lab.pretrain import Recipe, cached_model
 from cairn.lab.protocol import Protocol as SharedProtocol
+from cairn.lab.protocol import task_knobs
 
 EMBEDDED_MODEL = Path(__file__).parent / "models" / "quest"
 
@@ -53,6 +55,15 @@ class Plan:
     def results(self) -> Path:
         """Return the folder of the records."""
         return self.out / "results"
+
+
+def provide_model(protocol: SharedProtocol, preset: str, device: str, progress: Callable[[], None]) -> str:
+    """Return the folder of a preset's model: the embedded one, or one made from the preset's recipe (and then kept)."""
+    chosen = protocol.preset(preset)
+    if not chosen.recipe:
+        return str(EMBEDDED_MODEL)
+    recipe = Recipe(**{**asdict(Recipe()), **chosen.recipe})
+    return str(cached_model(recipe, task_knobs(protocol, chosen, "quest"), progress, device))
 
 
 class Watcher(Protocol):
