@@ -9,6 +9,7 @@ that its paper changes:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -56,6 +57,7 @@ class Method:
 
     needs: ClassVar[frozenset[str]] = frozenset({"reference_policy"})
     invariants: ClassVar[frozenset[str]] = frozenset()
+    limits: ClassVar[tuple[Limit, ...]] = ()
 
     def collect(self, services: Services) -> Rollouts:
         """Return the batch that the update learns from, with whatever extra estimates the method pays for."""
@@ -89,6 +91,17 @@ class Method:
 
     def fit(self, rollouts: Rollouts, services: Services) -> None:
         """Train auxiliary models on the batch. Plain GRPO has none."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A setting in which a rule gives the credit of another one on every batch.
+
+    settings: hyperparameters by name, on top of the defaults. becomes: the other rule.
+    """
+
+    settings: Mapping[str, object]
+    becomes: Method
 
 
 def overridden_stages(method: type[Method]) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from cairn.errors import UserError
+
 # A gated field may be read only by a method that declares one of these needs (words of inventory/vocab/needs.yaml).
 GATED_FIELDS: dict[str, tuple[str, ...]] = {
     "turn_ids": ("turn_boundaries", "segmenting"),
@@ -29,11 +31,43 @@ GATED_FIELDS: dict[str, tuple[str, ...]] = {
     "turn_values": ("mc_continuations",),
     "entropies": ("entropy",),
     "exact_advantages": ("oracle",),
+    "agent_ids": ("agent_ids",),
+    "parent_ids": ("tree_rollouts",),
 }
 
+# Tensor fields by shape, for whoever selects, pads or reorders a batch.
+TOKEN_FIELDS = (
+    "token_ids",
+    "attention_mask",
+    "action_mask",
+    "turn_ids",
+    "logprobs_behaviour",
+    "logprobs_reference",
+    "entropies",
+    "values",
+)  # (B, T)
+TURN_FIELDS = (
+    "turn_mask",
+    "turn_rewards",
+    "observation_keys",
+    "turn_values",
+    "exact_advantages",
+    "agent_ids",
+    "state_handles",
+)  # (R, K)
+ROLLOUT_FIELDS = ("group_ids", "terminal_rewards", "truncated", "parent_ids")  # (R,)
 
-class UndeclaredNeed(AttributeError):
+
+class UndeclaredNeedError(AttributeError):
     """A method read a field, or called a service, that it does not declare in `needs`."""
+
+
+class NotCollectedError(ValueError):
+    """A rule cannot do without a field that the batch does not hold; `field` is its name."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"the batch has no `{field}`")
+        self.field = field
 
 
 class ActionIndex(NamedTuple):
@@ -49,7 +83,10 @@ class ActionIndex(NamedTuple):
 
 @dataclass(frozen=True)
 class Rollouts:
-    """One batch, read-only. Fields that are None were not collected."""
+    """One batch, read-only. Fields that are None were not collected.
+
+    A reward that is NaN or infinite raises UserError on construction: it would spoil its whole group in silence.
+    """
 
     token_ids: Tensor  # (B, T) long
     attention_mask: Tensor  # (B, T) bool, False on padding
@@ -75,10 +112,28 @@ class Rollouts:
     needs: frozenset[str] | None = None  # None: no gate (the laboratory itself)
     used: set[str] = field(default_factory=set, compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse rewards that are not finite, at masked turns too."""
+        for name in ("terminal_rewards", "turn_rewards"):
+            rewards: Tensor = object.__getattribute__(self, name)
+            bad = (~rewards.isfinite()).nonzero()
+            if len(bad):
+                place = bad[0].tolist()
+                message = f"a reward is not a finite number: `{name}` [{', '.join(map(str, place))}]"
+                repair = "mend the reward function, or drop the rollout"
+                raise UserError(message, value=float(rewards[tuple(place)]), repair=repair)
+
     def __getattribute__(self, name: str) -> Any:
         if name in GATED_FIELDS:
             _pass_gate(self, name)
         return object.__getattribute__(self, name)
+
+    def require(self, name: str) -> Tensor:
+        """Return a field that the rule cannot do without. Raises NotCollectedError where it has none."""
+        value: Tensor | None = getattr(self, name)
+        if value is None:
+            raise NotCollectedError(name)
+        return value
 
     @property
     def returns(self) -> Tensor:
@@ -87,7 +142,7 @@ class Rollouts:
         return torch.as_tensor(paid.sum(1) + self.terminal_rewards)
 
     def declare(self, needs: frozenset[str]) -> Rollouts:
-        """Return the same batch behind the gate of `needs`; reads outside it raise `UndeclaredNeed`."""
+        """Return the same batch behind the gate of `needs`; reads outside it raise `UndeclaredNeedError`."""
         return self.replace(needs=needs, used=set())
 
     def replace(self, **changes: Any) -> Rollouts:
@@ -170,5 +225,5 @@ def _pass_gate(rollouts: Rollouts, name: str) -> None:
     granted = declared.intersection(GATED_FIELDS[name])
     if not granted:
         wanted = " or ".join(GATED_FIELDS[name])
-        raise UndeclaredNeed(f"`{name}` was read, but the method's `needs` does not list {wanted}")
+        raise UndeclaredNeedError(f"`{name}` was read, but the method's `needs` does not list {wanted}")
     object.__getattribute__(rollouts, "used").update(granted)

@@ -20,7 +20,7 @@ from cairn.lab.policy import PolicyReader
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.tasks.world import World, join
 from cairn.method import Method
-from cairn.rollouts import Credit, Rollouts
+from cairn.rollouts import ROLLOUT_FIELDS, TOKEN_FIELDS, TURN_FIELDS, Credit, Rollouts
 
 
 @dataclass(frozen=True)
@@ -167,31 +167,8 @@ def keep_rollouts(rollouts: Rollouts, keep: Tensor) -> Rollouts:
         return rollouts
     rows = keep[rollouts.row_rollout]
     renumbered = keep.cumsum(0) - 1
-    per_row = (
-        "token_ids",
-        "attention_mask",
-        "action_mask",
-        "turn_ids",
-        "logprobs_behaviour",
-        "logprobs_reference",
-        "entropies",
-        "values",
-    )
-    per_rollout = (
-        "group_ids",
-        "terminal_rewards",
-        "truncated",
-        "turn_mask",
-        "turn_rewards",
-        "observation_keys",
-        "turn_values",
-        "exact_advantages",
-        "agent_ids",
-        "parent_ids",
-        "state_handles",
-    )
     changes: dict[str, Tensor] = {"row_rollout": renumbered[rollouts.row_rollout[rows]]}
-    for names, index in ((per_row, rows), (per_rollout, keep)):
+    for names, index in ((TOKEN_FIELDS, rows), ((*TURN_FIELDS, *ROLLOUT_FIELDS), keep)):
         present = {n: getattr(rollouts, n) for n in names}
         changes |= {n: value[index] for n, value in present.items() if value is not None}
     return rollouts.replace(**changes)

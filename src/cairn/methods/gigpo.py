@@ -22,7 +22,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from cairn.method import Method
+from cairn.method import Limit, Method
 from cairn.ops.groups import group_mean, group_std, standardise
 from cairn.ops.returns import returns_to_go
 from cairn.rollouts import Credit, Rollouts
@@ -63,6 +63,7 @@ class GiGPO(Method):
     episode_statistics: Literal["rollout", "step_row"] = "rollout"  # paper; "step_row" is the released default
 
     needs: ClassVar[frozenset[str]] = frozenset({"state_keys", "turn_boundaries", "reference_policy"})
+    limits: ClassVar[tuple[Limit, ...]] = (Limit({"step_weight": 0.0}, Method()),)
 
     def credit(self, rollouts: Rollouts) -> Credit:
         """Add the step comparison to the episode comparison."""
