@@ -1,0 +1,138 @@
+"""Leaderboards: one for each task and preset, rows are arms beside their own control; there is no score over all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from cairn.evidence.comparison import ClaimReport
+from cairn.evidence.report import ArmSummary, Report
+from cairn.site.marks import anchor, badge
+from cairn.site.run_page import SCALE
+from cairn.site.subject import Subject
+from cairn.site.text import Content, Html, element, interval, join, link, notice, number, paragraph, table
+
+Key = tuple[str, str]
+_COLUMNS = (
+    "Method",
+    "Arm",
+    "Compared with",
+    "Effect at equal updates [95 %]",
+    "Effect at equal compute [95 %]",
+    "P(better) at equal compute",
+    "Verdict",
+    "Final success, IQM [95 %]",
+    "Rank correlation with exact credit",
+    "FLOPs, times control",
+    "Seconds a seed",
+    "Seeds",
+    "Protocol",
+)
+_NUMERIC = frozenset({3, 4, 5, 7, 8, 9, 10, 11})
+
+
+def boards(subjects: Iterable[Subject]) -> dict[Key, list[Subject]]:
+    """Return the subjects with records for each (task, preset), in order."""
+    found: dict[Key, list[Subject]] = {}
+    for subject in subjects:
+        report = subject.report
+        if report is not None and report.preset is not None:
+            for task in report.tasks:
+                found.setdefault((task, report.preset), []).append(subject)
+    return dict(sorted(found.items()))
+
+
+def file_of(key: Key) -> str:
+    """Return the name of a board's page, without its ending."""
+    return f"{key[0]}--{key[1]}"
+
+
+def index(found: Mapping[Key, Sequence[Subject]]) -> str:
+    """Return the page that lists the boards."""
+    rows = [
+        (
+            link(f"{key[0]}, preset {key[1]}", f"{file_of(key)}.html"),
+            join((link(one.entry.bibliography.name, f"../methods/{one.id}.html") for one in subjects), ", "),
+        )
+        for key, subjects in found.items()
+    ]
+    about = paragraph(
+        "One board for each task and preset. An effect is always the difference to the control of the same experiment, "
+        "run on the same panel with paired seeds; there is no score over all tasks and no rank over all methods."
+    )
+    listed = table(["Board", "Methods on it"], rows) if rows else paragraph("No experiment has been run yet.")
+    return "\n\n".join(["# Leaderboards", notice("note", "Scale", SCALE), about, listed]) + "\n"
+
+
+def render(key: Key, subjects: Sequence[Subject]) -> str:
+    """Return the page of one board as Markdown."""
+    reports = [(subject, subject.report) for subject in subjects if subject.report is not None]
+    rows = [
+        _row(subject, report, arm)
+        for subject, report in reports
+        for arm in report.arms
+        if arm.task == key[0] and arm.role in ("method", "variant")
+    ]
+    heads = "".join(
+        f'<th scope="col" data-sort="{"number" if at in _NUMERIC else "text"}">{name}</th>'
+        for at, name in enumerate(_COLUMNS)
+    )
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    parts = [
+        "---\nhide: [toc]\n---",
+        f"# Task {key[0]}, preset {key[1]}",
+        notice("note", "Scale", SCALE),
+        paragraph("Evidence tier of every number here: ours, at small scale. A click on a column's name sorts by it."),
+        f'<table id="board" data-cairn>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>',
+        _absent(key, reports),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(subject: Subject, report: Report, arm: ArmSummary) -> str:
+    tests = [test for test in report.claims if test.claim.arm == arm.arm and test.task == arm.task]
+    provisional = " provisional" if len(arm.seeds) < report.method.min_seeds else ""
+    cells: list[Content] = [
+        element("code", arm.arm),
+        join(dict.fromkeys(test.claim.control for test in tests), ", ") or None,
+        _effect(tests, "update"),
+        _effect(tests, "flops"),
+        _probability(tests),
+        join((_verdict(subject, test) for test in tests), "<br>") or "no claim declared",
+        interval(arm.success["final_success"].iqm) if arm.success else None,
+        number(arm.fidelity.get("rank_correlation")),
+        number(arm.overhead.flops_ratio.estimate) if arm.overhead else None,
+        number(arm.ledger.get("seconds")),
+        f"{len(arm.seeds)}{provisional}",
+        f"version {report.protocol_version}",
+    ]
+    name = link(subject.entry.bibliography.name, f"../methods/{subject.id}.html")
+    return element("th", name, scope="row") + join(element("td", cell) for cell in cells)
+
+
+def _effect(tests: Sequence[ClaimReport], axis: str) -> Html | None:
+    """Return each different effect of the arm once: several claims may rest on the same comparison."""
+    found = [one for test in tests for one in test.comparisons if one.axis == axis]
+    return join(dict.fromkeys(interval(one.difference, "signed") for one in found), "<br>") or None
+
+
+def _probability(tests: Sequence[ClaimReport]) -> Html | None:
+    found = [one for test in tests for one in test.comparisons if one.axis == "flops"]
+    return join(dict.fromkeys(interval(one.probability) for one in found), "<br>") or None
+
+
+def _verdict(subject: Subject, test: ClaimReport) -> Html:
+    target = f"../methods/{subject.id}.html#{anchor(test)}"
+    return element("a", badge(test.verdict.label), href=target, title=test.claim.text)
+
+
+def _absent(key: Key, reports: Sequence[tuple[Subject, Report]]) -> str:
+    rows = [
+        (subject.entry.bibliography.name, one.arm, str(one.seed), one.status, one.reason)
+        for subject, report in reports
+        for one in report.absent
+        if one.task == key[0]
+    ]
+    head = "## Failed, skipped and missing cells"
+    if not rows:
+        return "\n\n".join([head, paragraph("None: every declared cell of these experiments finished.")])
+    return "\n\n".join([head, table(["Method", "Arm", "Seed", "Status", "Reason"], rows)])

@@ -1,0 +1,162 @@
+"""The same facts for programs: JSON, CSV, BibTeX, a plain listing, and the raw records."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cairn.evidence.base import pretty_json
+from cairn.evidence.report import Report
+from cairn.inventory import Inventory, bibtex
+from cairn.site.facts_page import FACETS, values_of
+from cairn.site.subject import Subject, file_of
+from cairn.site.text import element, join, link, plain, table
+
+VERSION = "v1"
+_LEADING = ("=", "+", "-", "@", "\t", "\r")
+
+
+def files(subjects: Sequence[Subject], inventory: Inventory) -> dict[str, str]:
+    """Return every data file by its path below `docs/data/`."""
+    found = {
+        f"{VERSION}/entries.json": _json([_summary(subject) for subject in subjects]),
+        f"{VERSION}/vocabularies.json": _json(
+            {name: one.model_dump(mode="json") for name, one in inventory.vocabularies.items()}
+        ),
+        "entries.csv": _csv(_entry_rows(subjects)),
+        "arms.csv": _csv(_arm_rows(subjects)),
+        "cairn.bib": "\n".join(bibtex(subject.entry) for subject in subjects),
+        "llms.txt": _listing(subjects),
+    }
+    for subject in subjects:
+        found[f"{VERSION}/entries/{subject.id}.json"] = _json({**_summary(subject), "entry": subject.entry.to_dict()})
+        found |= _evidence(subject)
+    return found
+
+
+def _evidence(subject: Subject) -> dict[str, str]:
+    found = {f"{subject.id}/results/{file_of(record)}": pretty_json(record) for record in subject.records}
+    if subject.report is not None:
+        found[f"{subject.id}/report.json"] = pretty_json(subject.report)
+        found[f"{subject.id}/curves.csv"] = _csv(_curve_rows(subject.report))
+    return found
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _summary(subject: Subject) -> dict[str, Any]:
+    entry = subject.entry
+    return {
+        "id": subject.id,
+        "kind": entry.kind,
+        "name": entry.bibliography.name,
+        "title": entry.bibliography.title,
+        "year": entry.bibliography.year,
+        "arxiv": entry.bibliography.arxiv,
+        "statuses": list(subject.statuses),
+        "labels": {label: list(values_of(entry, label)) for label in FACETS},
+        "needs": list(entry.needs),
+        "hooks": list(entry.hooks),
+        "verdicts": [
+            {"claim": test.claim.id, "basis": test.claim.basis, **test.verdict.model_dump(mode="json")}
+            for test in (subject.tests if subject.verdicts else ())
+        ],
+    }
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerows([[_cell(value) for value in row] for row in rows])
+    return stream.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Keep a spreadsheet from taking a stranger's text for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_LEADING) else value
+
+
+def _entry_rows(subjects: Sequence[Subject]) -> Iterable[Sequence[object]]:
+    yield ["id", "kind", "name", "title", "year", "arxiv", *FACETS, "needs", "hooks", "statuses", "verdicts"]
+    for subject in subjects:
+        entry, paper = subject.entry, subject.entry.bibliography
+        labels = [" ".join(values_of(entry, label)) for label in FACETS]
+        lists = (entry.needs, entry.hooks, subject.statuses, subject.verdicts)
+        head = [subject.id, entry.kind, paper.name, paper.title, paper.year, paper.arxiv]
+        yield [*head, *labels, *(" ".join(one) for one in lists)]
+
+
+def _arm_rows(subjects: Sequence[Subject]) -> Iterable[Sequence[object]]:
+    yield ["method", "preset", "task", "arm", "role", "seeds", "metric", "statistic", "estimate", "low", "high"]
+    for subject in subjects:
+        for arm in subject.report.arms if subject.report else ():
+            for metric, summary in arm.success.items():
+                for statistic, found in (("mean", summary.mean), ("iqm", summary.iqm)):
+                    preset = subject.report.preset if subject.report else None
+                    head = [subject.id, preset, arm.task, arm.arm, arm.role, len(arm.seeds)]
+                    yield [*head, metric, statistic, found.estimate, found.low, found.high]
+
+
+def _curve_rows(report: Report) -> Iterable[Sequence[object]]:
+    yield ["task", "arm", "axis", "at", "mean", "low", "high", "seeds"]
+    for arm in report.arms:
+        for band in arm.curves:
+            for at, mean, low, high in zip(band.at, band.mean, band.low, band.high, strict=True):
+                yield [arm.task, arm.arm, band.axis, at, mean, low, high, band.seeds]
+
+
+def _listing(subjects: Sequence[Subject]) -> str:
+    """Return a listing for readers who have no browser: one line for each entry."""
+    lines = [
+        "# Cairn: credit assignment in reinforcement learning of language models",
+        "",
+        "> A validated inventory of methods, with a source for each block of facts, and tests of what they claim on",
+        "> small models. Small models on synthetic tasks test the mechanism, not the paper's benchmark numbers.",
+        "",
+        "## Entries",
+        "",
+    ]
+    for subject in subjects:
+        paper = subject.entry.bibliography
+        facts = f"{plain(paper.title)}; {', '.join(subject.statuses)}"
+        lines.append(f"- [{plain(paper.name)}](../methods/{subject.id}.html): {facts}; data: {_json_of(subject)}")
+    return "\n".join(lines) + "\n"
+
+
+def _json_of(subject: Subject) -> str:
+    return f"{VERSION}/entries/{subject.id}.json"
+
+
+def page(subjects: Sequence[Subject]) -> str:
+    """Return the page that tells where the data is."""
+    general = [
+        ("All entries, short", f"{VERSION}/entries.json", "id, kind, name, labels, needs, statuses, verdicts"),
+        ("Word lists", f"{VERSION}/vocabularies.json", "every word that a label may be, with its definition"),
+        ("All entries", "entries.csv", "the same as a table"),
+        ("All arms", "arms.csv", "success of every arm with intervals"),
+        ("BibTeX", "cairn.bib", "one record for each entry"),
+        ("Listing", "llms.txt", "plain text, one line for each entry"),
+    ]
+    rows = [(what, link(element("code", path), path), holds) for what, path, holds in general]
+    each = [
+        (
+            subject.entry.bibliography.name,
+            link(element("code", _json_of(subject)), _json_of(subject)),
+            join([link("report", f"{subject.id}/report.json"), ", ", link("curves", f"{subject.id}/curves.csv")])
+            if subject.report
+            else None,
+            f"{len(subject.records)} records",
+        )
+        for subject in subjects
+    ]
+    about = (
+        "Everything on these pages is also here for programs, under CC-BY-4.0. The folder's name is the version of its "
+        "shape: fields may be added within a version, none is renamed or taken away."
+    )
+    parts = ["# Data", about, table(["What", "File", "Holds"], rows), "## Each entry"]
+    return "\n\n".join([*parts, table(["Entry", "Facts", "Evidence", "Raw records"], each)]) + "\n"

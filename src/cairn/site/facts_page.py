@@ -1,0 +1,310 @@
+"""The part of a method page that the inventory answers: paper, rule, example, needs, family, labels, claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from cairn.evidence.golden import GoldenCase
+from cairn.inventory import Entry, Inventory
+from cairn.inventory.models import NONE, UNKNOWN, CreditRule
+from cairn.site import strip
+from cairn.site.marks import status_marks, verdict_badges
+from cairn.site.subject import Subject
+from cairn.site.text import (
+    Content,
+    Html,
+    bullets,
+    code,
+    definitions,
+    details,
+    element,
+    escape,
+    join,
+    link,
+    markdown,
+    outward,
+    paragraph,
+    table,
+    words,
+)
+
+# labels shown as links to the overview -> the filter's name there
+FACETS = ("type", "setting", "granularity", "methodology", "baseline_family", "aux_model", "compute")
+_LABELS = (*FACETS, "evidence", "benchmarks")
+
+
+def cite(keys: Iterable[str]) -> Html:
+    """Return references to the page's list of sources."""
+    return element("span", "[", join((link(key, f"#{key}") for key in keys), ", "), "]", class_="cairn-cite")
+
+
+def lead(subject: Subject) -> str:
+    """Return what is seen first: name, rule in a sentence or two, paper, code, labels, statuses."""
+    entry, paper = subject.entry, subject.entry.bibliography
+    facts: list[tuple[Content, Content]] = [
+        ("Paper", join([outward(paper.title, paper.url), _authors(entry), _venue(entry)], "<br>")),
+        ("Code", _code(entry)),
+        ("Labels", _label_links(entry)),
+        ("Status", join([status_marks(subject), verdict_badges(subject)], " ")),
+    ]
+    moved = [] if entry.moved_to == NONE else [paragraph("Moved to ", link(entry.moved_to, f"{entry.moved_to}.html"))]
+    gone = [] if entry.withdrawn == NONE else [paragraph("Withdrawn: ", entry.withdrawn)]
+    head = f"# {markdown(paper.name)}"
+    summary = paragraph(entry.rule.credited, " ", cite(entry.rule.from_), class_="cairn-lead")
+    return "\n\n".join([head, *moved, *gone, summary, definitions(facts)])
+
+
+def _authors(entry: Entry) -> Html:
+    paper = entry.bibliography
+    names = [" ".join(reversed(author.split(", ", 1))) for author in paper.authors]
+    return escape(", ".join(names) + ("" if paper.authors_complete else " and others"))
+
+
+def _venue(entry: Entry) -> Html:
+    paper = entry.bibliography
+    venue = {NONE: "preprint", UNKNOWN: "venue not established"}.get(paper.venue, paper.venue)
+    year = "" if str(paper.year) in venue else f", {paper.year}"
+    arxiv = "" if paper.arxiv == NONE else f", arXiv {paper.arxiv}"
+    return join([f"{venue}{year}{arxiv} ", cite(paper.from_)])
+
+
+def _code(entry: Entry) -> Html:
+    paper = entry.bibliography
+    if paper.code_url in (NONE, UNKNOWN):
+        return escape("none found" if paper.code_url == NONE else "not established")
+    licence = "licence not established" if paper.code_license == UNKNOWN else f"licence {paper.code_license}"
+    return join([outward(paper.code_url.partition("://")[2], paper.code_url), f", {licence}"])
+
+
+def values_of(entry: Entry, label: str) -> tuple[str, ...]:
+    """Return the words of one of our labels."""
+    found = getattr(entry.labels, label)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _label_links(entry: Entry) -> Html:
+    pairs = [(label, word) for label in FACETS for word in values_of(entry, label)]
+    links = [
+        link(join([element("small", words(label)), f" {words(word)}"]), f"index.html?{label}={word}")
+        for label, word in pairs
+    ]
+    return element("span", join(links, " "), class_="cairn-labels")
+
+
+def rule(entry: Entry) -> str:
+    """Return formula, steps, normalisation, loss, hyperparameters and variants."""
+    found = entry.rule
+    notes = definitions([("Normalisation", found.normalisation), ("Loss", found.loss)])
+    parts = [
+        "## The rule",
+        element("p", found.formula, class_="cairn-formula"),
+        bullets(found.procedure, "ol"),
+        notes,
+        *_settings(found),
+        *_variants(found),
+    ]
+    return "\n\n".join(parts)
+
+
+def _settings(found: CreditRule) -> list[str]:
+    if not found.hyperparameters:
+        return []
+    rows = [
+        (
+            one.name,
+            one.meaning,
+            _known(one.paper),
+            _known(one.released),
+            cite(one.from_),
+        )
+        for one in found.hyperparameters
+    ]
+    return ["### Hyperparameters", table(["Name", "Meaning", "In the paper", "In the released code", "Source"], rows)]
+
+
+def _known(value: str) -> Content:
+    return element("span", "not seen", class_="cairn-quiet") if value == UNKNOWN else value
+
+
+def _variants(found: CreditRule) -> list[str]:
+    rows = [(words(one.name), words(one.account), one.text, cite(one.from_)) for one in found.variants]
+    return ["### Variants", table(["Variant", "Described by", "How it differs", "Source"], rows)] if rows else []
+
+
+def example(subject: Subject, names: Mapping[str, str]) -> str:
+    """Return the worked example as strips of turns beside other rules on the same batch, or that there is none."""
+    head = "## Worked example"
+    if subject.golden is None:
+        return "\n\n".join([head, paragraph("None yet: the rule is not implemented here.", class_="cairn-quiet")])
+    source = f"reproductions/{subject.id}/golden.yaml"
+    origin = paragraph("Where the numbers come from: ", subject.golden.origin, " (", element("code", source), ")")
+    intro = paragraph(
+        "A tiny batch and the credit that each turn gets. The implementation must give these numbers: they are a test."
+    )
+    own = subject.entry.bibliography.name
+    drawn = [(_case_title(case), strip.draw(subject.golden, case, own, names)) for case in subject.golden.cases]
+    first, *others = drawn
+    more = "\n\n".join(f"{paragraph(title)}\n{picture}" for title, picture in others)
+    parts = [head, intro, origin, paragraph(first[0]), first[1]]
+    return "\n\n".join(
+        [*parts, *([details(f"Other settings on the same batch: {len(others)}", more)] if others else [])]
+    )
+
+
+def _case_title(case: GoldenCase) -> Html:
+    given = ", ".join(f"{name} = {value}" for name, value in case.method.items())
+    return join([element("strong", words(case.name)), f" ({given})" if given else ""])
+
+
+def needs(entry: Entry, inventory: Inventory) -> str:
+    """Return what a harness must offer and which stages the method replaces, each word with its definition."""
+    rows = [(words(word), inventory.vocabulary("needs").words[word].definition) for word in entry.needs]
+    needed = table(["It needs", "That is"], rows) if rows else paragraph("It needs nothing beyond plain rollouts.")
+    stages = [(word, inventory.vocabulary("hooks").words[word].definition) for word in entry.hooks]
+    changed = (
+        table(["It replaces the stage", "That is"], stages)
+        if stages
+        else paragraph("It replaces no stage of training.")
+    )
+    note = [paragraph(entry.interface.note)] if entry.interface.note else []
+    cost = paragraph(
+        "Auxiliary model: ",
+        words(entry.labels.aux_model),
+        "; cost beyond plain policy-gradient training: ",
+        words(entry.labels.compute),
+        " ",
+        cite(entry.interface.from_),
+        ". What it cost when we ran it stands in the table of arms below.",
+    )
+    return "\n\n".join(["## What it needs", needed, changed, *note, cost])
+
+
+def family(entry: Entry, inventory: Inventory) -> str:
+    """Return limits, relations in both directions, and invariants."""
+    found = entry.properties
+    limits = [(_named(one.id, inventory), one.when) for one in found.reduces_to]
+    relations = [
+        (words(one.kind), _other(one.id, one.arxiv, one.name, inventory), one.note or None, cite(one.from_))
+        for one in entry.relations
+    ]
+    inward = [
+        (_named(other.id, inventory), words(one.kind))
+        for other in inventory
+        for one in other.relations
+        if one.id == entry.id
+    ]
+    parts = ["## Family"]
+    if limits:
+        parts.append(table(["It becomes", "When"], limits))
+    if relations:
+        parts.append(table(["Relation", "To", "Note", "Source"], relations))
+    if inward:
+        parts.append(table(["Named by", "As its"], inward))
+    parts.append(_invariants(entry, inventory))
+    return "\n\n".join(parts)
+
+
+def _invariants(entry: Entry, inventory: Inventory) -> str:
+    found = entry.properties
+    definitions_ = inventory.vocabulary("properties").words
+    listed = [join([element("strong", words(word)), ": ", definitions_[word].definition]) for word in found.invariants]
+    lead_in = "Invariants of the credit, held by a test:" if listed else "No invariant from our list holds for it."
+    return "\n\n".join(
+        [paragraph(lead_in), *([bullets(listed)] if listed else []), paragraph(found.note, " ", cite(found.from_))]
+    )
+
+
+def _named(entry_id: str, inventory: Inventory) -> Content:
+    if entry_id not in inventory:
+        return entry_id
+    return link(inventory[entry_id].bibliography.name, f"{entry_id}.html")
+
+
+def _other(entry_id: str, arxiv: str, name: str, inventory: Inventory) -> Content:
+    if entry_id != NONE:
+        return _named(entry_id, inventory)
+    if arxiv == NONE:
+        return name
+    called = f"arXiv {arxiv}" if name == NONE else f"{name} (arXiv {arxiv})"
+    return outward(called, f"https://arxiv.org/abs/{arxiv}")
+
+
+def labels(entry: Entry) -> str:
+    """Return the survey's labels beside ours, with the reason where they part."""
+    why = entry.labels.why
+    rows = [(words(label), _survey(entry, label), _shown(values_of(entry, label)), why.get(label)) for label in _LABELS]
+    parts = ["## Labels: the survey's and ours", table(["Label", "Survey", "Ours", "Why they differ"], rows)]
+    parts.append(paragraph("A dash: they agree, or differ in words only. Ours rest on ", cite(entry.labels.from_), "."))
+    if entry.survey_discrepancy is not None:
+        found = entry.survey_discrepancy
+        parts += ["### Where the survey and the paper differ", paragraph(found.text, " ", cite(found.from_))]
+    return "\n\n".join(parts)
+
+
+def _survey(entry: Entry, label: str) -> Content:
+    if entry.survey is None:
+        return element("span", "not in the survey", class_="cairn-quiet")
+    found = getattr(entry.survey, label)
+    return _shown(found if isinstance(found, tuple) else (found,))
+
+
+def _shown(found: Sequence[str]) -> str:
+    return ", ".join(found)
+
+
+def claims(subject: Subject) -> str:
+    """Return the paper's claims, in our words with its numbers, and the verdict of each test of ours beside them."""
+    rows = [
+        (
+            one.text,
+            one.numbers,
+            f"{one.benchmark}; {one.base_model}",
+            join([f"{one.where} ", cite(one.from_)]),
+            _tested(subject, one.key),
+        )
+        for one in subject.entry.claims
+    ]
+    head = "## Claims, and our test of them"
+    if not rows:
+        return "\n\n".join([head, paragraph("No claim is recorded for this entry.")])
+    note = paragraph("Evidence tier of this table: the paper's own. The numbers are the paper's, not ours.")
+    return "\n\n".join([head, note, table(["Claim", "Numbers", "Benchmark; base model", "Where", "Our test"], rows)])
+
+
+def _tested(subject: Subject, key: str) -> Content:
+    tests = subject.tests_of(key)
+    if not tests:
+        return element("span", "not tested", class_="cairn-quiet")
+    return verdict_badges(subject, tests)
+
+
+def sources(entry: Entry) -> str:
+    """Return the list of sources, each with an anchor, and how well the rule is known."""
+    dated = any(one.date != UNKNOWN for one in entry.sources.values())
+    rows = [
+        [
+            element("span", key, id=key),
+            words(one.kind),
+            one.ref,
+            one.seen,
+            *([None if one.date == UNKNOWN else one.date] if dated else []),
+        ]
+        for key, one in entry.sources.items()
+    ]
+    head = ["Key", "Kind", "Source", "What was read there", *(["Read on"] if dated else [])]
+    read = paragraph(
+        "Confidence in the rule as written here: ",
+        element("strong", entry.confidence),
+        ". Last compared with its sources: ",
+        element("time", entry.checked.isoformat(), datetime=entry.checked.isoformat()),
+        ". A fact is wrong? Mend ",
+        element("code", PurePosixPath(entry.file).as_posix()),
+        ".",
+    )
+    return "\n\n".join(["## Sources", table(head, rows), read])
+
+
+def citation(text: str) -> str:
+    """Return the BibTeX record."""
+    return "\n\n".join(["## Cite the paper", code(text)])

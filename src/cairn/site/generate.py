@@ -1,0 +1,103 @@
+"""Write the generated pages and data below `docs/`, and let mkdocs render the whole."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from cairn.errors import UserError
+from cairn.inventory import Inventory, load
+from cairn.site import board, catalogue, data_files, method_page
+from cairn.site.subject import Subject, gather
+
+GENERATED = ("methods", "leaderboard", "data")
+_INSTALL = "python -m pip install 'mkdocs>=1.6,<2' 'mkdocs-material>=9.6'"
+
+
+def generate(root: Path, docs: Path) -> list[Path]:
+    """Write the generated part of the site and return the files written, in order.
+
+    root: the data root, with `inventory/` and `reproductions/`. docs: the folder of pages; its subfolders `methods/`,
+    `leaderboard/` and `data/` are written anew, everything else in it is left alone. The same input gives the same
+    bytes. Raises UserError for input that cannot be used, before anything is written, and for a folder that cannot be.
+    """
+    inventory = load(root)
+    pages = _pages(gather(inventory, root), inventory)
+    try:
+        for folder in GENERATED:
+            shutil.rmtree(docs / folder, ignore_errors=True)
+        return [_write(docs / name, text) for name, text in sorted(pages.items())]
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write: {reason}", file=docs, repair="choose a folder that you may write") from error
+
+
+def _pages(subjects: Sequence[Subject], inventory: Inventory) -> dict[str, str]:
+    names = {subject.id: subject.entry.bibliography.name for subject in subjects}
+    found = board.boards(subjects)
+    pages = {
+        "methods/index.md": catalogue.render(subjects, inventory),
+        "leaderboard/index.md": board.index(found),
+        "data/index.md": data_files.page(subjects),
+    }
+    pages |= {f"methods/{one.id}.md": method_page.render(one, inventory, names) for one in subjects}
+    pages |= {f"leaderboard/{board.file_of(key)}.md": board.render(key, among) for key, among in found.items()}
+    return pages | {f"data/{name}": text for name, text in data_files.files(subjects, inventory).items()}
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
+def build(root: Path, out: Path) -> Path:
+    """Generate into a copy of the hand-written pages, render with `mkdocs build --strict` into `out`, return `out`.
+
+    Raises UserError when the pages or mkdocs are not installed, when `out` is a folder that holds something else than
+    a site, and when mkdocs finds a fault.
+    """
+    _refuse(root, out)
+    with tempfile.TemporaryDirectory(prefix="cairn-site-") as temporary:
+        docs = Path(temporary) / "docs"
+        shutil.copytree(root / "docs", docs, ignore=shutil.ignore_patterns(*GENERATED))
+        generate(root, docs)
+        config = Path(temporary) / "mkdocs.yml"
+        settings: Mapping[str, str] = {
+            "INHERIT": str((root / "mkdocs.yml").resolve()),
+            "docs_dir": str(docs),
+            "site_dir": str(out.resolve()),
+        }
+        config.write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
+        _render(config)
+    return out
+
+
+def _refuse(root: Path, out: Path) -> None:
+    if not (root / "mkdocs.yml").is_file() or not (root / "docs").is_dir():
+        raise UserError(
+            "the hand-written pages are not here",
+            file=root,
+            value="mkdocs.yml and docs/",
+            repair="run this in a checkout of the repository",
+        )
+    if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("material") is None:
+        raise UserError("mkdocs, which renders the pages, is not installed", repair=_INSTALL)
+    # mkdocs empties the folder it builds into.
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "search").is_dir())):
+        raise UserError("this exists and is not an earlier build of the site", file=out, repair="name an empty folder")
+
+
+def _render(config: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", str(config)]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    if outcome.returncode:
+        lines = [line for line in (outcome.stderr + outcome.stdout).splitlines() if line.strip()]
+        raise UserError("mkdocs found a fault: " + " | ".join(lines[-3:]), repair="mend the page that it names")

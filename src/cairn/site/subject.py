@@ -1,0 +1,90 @@
+"""What there is about one entry: facts, worked example, records, report; and the statuses that follow from that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cairn
+from cairn.evidence.audit import Labels
+from cairn.evidence.comparison import ClaimReport
+from cairn.evidence.golden import Golden, golden_path, read_golden
+from cairn.evidence.records import Record, read_records, record_name
+from cairn.evidence.report import Report, read_report
+from cairn.inventory import Entry, Inventory
+from cairn.inventory.models import NONE, UNKNOWN
+
+STATUSES = ("listed", "implemented", "run", "judged")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One entry with everything that was found about it below the data root.
+
+    records: by file name. module: the file of the package that holds the rule, as a path in the repository, or None.
+    """
+
+    entry: Entry
+    module: str | None
+    golden: Golden | None
+    records: tuple[Record, ...]
+    report: Report | None
+
+    @property
+    def id(self) -> str:
+        """Return the entry's id."""
+        return self.entry.id
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """Return which of STATUSES are reached; each follows from what exists, none is typed."""
+        ran = bool(self.records) or (self.report is not None and bool(self.report.records))
+        reached = (True, self.module is not None and self.golden is not None, ran, bool(self.verdicts))
+        return tuple(status for status, there in zip(STATUSES, reached, strict=True) if there)
+
+    @property
+    def tests(self) -> tuple[ClaimReport, ...]:
+        """Return our tests of the method's claims."""
+        return self.report.claims if self.report else ()
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Return the labels of the verdicts, one for each test that has records to rest on."""
+        return tuple(test.verdict.label for test in self.tests) if self.report and self.report.records else ()
+
+    @property
+    def labels(self) -> Labels:
+        """Return what the checklist asks of the inventory; null where it is unknown."""
+        labels = self.entry.labels
+        known = [word for word in labels.granularity if word not in (NONE, UNKNOWN)]
+        methodology = labels.methodology if labels.methodology not in (NONE, UNKNOWN) else None
+        return Labels(name=self.entry.bibliography.name, granularity=", ".join(known) or None, methodology=methodology)
+
+    def tests_of(self, claim_key: str) -> tuple[ClaimReport, ...]:
+        """Return our tests that stand for one of the paper's claims."""
+        names = (claim_key, f"{self.id}#{claim_key}")
+        return tuple(test for test in self.tests if test.claim.basis in names)
+
+
+def gather(inventory: Inventory, root: Path) -> tuple[Subject, ...]:
+    """Return a subject for each entry, in the order of the inventory. Raises UserError for evidence that is broken."""
+    return tuple(_subject(entry, root) for entry in inventory)
+
+
+def _subject(entry: Entry, root: Path) -> Subject:
+    golden = golden_path(entry.id, root)
+    folder = golden.parent
+    module = Path("methods") / f"{entry.id.replace('-', '_')}.py"
+    report = folder / "report.json"
+    return Subject(
+        entry=entry,
+        module=f"src/cairn/{module.as_posix()}" if (Path(cairn.__file__).parent / module).is_file() else None,
+        golden=read_golden(golden) if golden.is_file() else None,
+        records=tuple(read_records(folder / "results")),
+        report=read_report(report) if report.is_file() else None,
+    )
+
+
+def file_of(record: Record) -> str:
+    """Return the file name of a record."""
+    return record_name(record.task, record.arm, record.seed)
