@@ -102,7 +102,13 @@ def run_cell(cell: Cell, progress: Callable[[Point], None]) -> Record:
     panel = panel_of(cell.spec)
     trainer = make_trainer(cell.spec, model, panel)
     fidelity = measure_fidelity(
-        model, trainer.method, trainer.null, panel, cell.spec["fidelity_rollouts"], cell.spec["seed"]
+        model,
+        trainer.method,
+        trainer.null,
+        panel,
+        TrainSettings(**cell.spec["settings"]),
+        cell.spec["fidelity_rollouts"],
+        cell.seed,
     )
     points = []
     for point in trainer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
@@ -9,37 +11,50 @@ from scipy.stats import spearmanr
 from cairn.lab.controls import NullControl
 from cairn.lab.critic import Critic
 from cairn.lab.ledger import Ledger
-from cairn.lab.loop import Panel
+from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.model import LanguageModel
 from cairn.lab.policy import PolicyReader
 from cairn.lab.services import Models, TabularServices
-from cairn.method import Method
+from cairn.lab.tasks.world import World
+from cairn.method import Method, overridden_stages
 
 STREAM = 1_000_000_007  # keeps these draws apart from those of training
+FIT_BATCHES = 20
 NEGLIGIBLE = 1e-3  # exact advantages smaller than this, in success probability, have no sign worth judging
 
 
 def measure_fidelity(
-    model: LanguageModel, method: Method, null: NullControl, panel: Panel, group_size: int, seed: int
+    model: LanguageModel,
+    method: Method,
+    null: NullControl,
+    panel: Panel,
+    settings: TrainSettings,
+    group_size: int,
+    seed: int,
 ) -> dict[str, float | None]:
     """Compare a rule's credit with exact credit on rollouts of the evaluation panel under the initial policy.
 
-    The policy and the rollouts are the same for every arm with the same seed. Returns, over all turns of the batch:
-    rank_correlation (Spearman), sign_accuracy (on turns whose exact advantage is not negligible),
-    bifurcation_precision (average precision of |credit| as a detector of the planted forks, next to the share of
-    forks, bifurcation_share), and flops of collecting and scoring. None where a figure is undefined.
+    The policy and the rollouts are the same for every arm with the same seed. A method with auxiliary models first
+    fits them on `FIT_BATCHES` batches of the same policy. Returns, over all turns of the batch: rank_correlation
+    (Spearman), sign_accuracy (on turns whose exact advantage is not negligible), bifurcation_precision (average
+    precision of |credit| as a detector of the planted forks) beside bifurcation_share (what a blind detector gets),
+    and flops, the cost of the measured batch with all that the rule asked for. None where a figure is undefined.
     """
-    critic = Critic(model, learning_rate=1e-3, clip_norm=1.0) if "learned_critic" in method.needs else None
+    critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
+    models = Models(model, model, critic if "learned_critic" in method.needs else None)
+    reader = PolicyReader(model.tokenizer)
+
+    def open_services(worlds: Sequence[World], rollouts_each: int, batch: int, ledger: Ledger) -> TabularServices:
+        stream = (seed, STREAM + batch)
+        needs = method.needs | {"oracle"}
+        return TabularServices(models, reader, ledger, needs, worlds=worlds, group_size=rollouts_each, seed=stream)
+
+    if "fit" in overridden_stages(type(method)):
+        for batch in range(1, FIT_BATCHES + 1):
+            services = open_services(panel.train, 1, batch, Ledger())
+            method.fit(method.reward(services.attach(method.collect(services))).declare(method.needs), services)
     ledger = Ledger()
-    services = TabularServices(
-        Models(model, model, critic),
-        PolicyReader(model.tokenizer),
-        ledger,
-        method.needs | {"oracle"},
-        worlds=panel.evaluation,
-        group_size=group_size,
-        seed=(seed, STREAM),
-    )
+    services = open_services(panel.evaluation, group_size, 0, ledger)
     rollouts = null.rollouts(method.reward(services.attach(method.collect(services))))
     credit = null.credit(method.credit(rollouts.declare(method.needs)), rollouts)
     mask = rollouts.turn_mask

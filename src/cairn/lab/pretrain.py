@@ -166,7 +166,7 @@ def rebuild(
 ) -> None:
     """Make the model and save it as a transformers folder.
 
-    On the CPU the same recipe gives the same bytes on the same machine: one thread, no random number outside the recipe.
+    On the CPU one recipe gives the same bytes on one machine: a single thread, no random number outside the recipe.
     """
     torch.set_num_threads(1)
     tokenizer = build_tokenizer()
