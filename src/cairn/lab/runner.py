@@ -11,6 +11,7 @@ import queue
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -83,15 +84,17 @@ def run(plan: Plan, watcher: Watcher) -> list[Record]:
     """Run every cell that is not finished yet; return all records of the plan.
 
     Raises UserError, before anything runs, when the folder cannot be written, when it holds finished cells and
-    `resume` is off, or when it holds cells of another configuration.
+    `resume` is off, when it holds cells of another configuration, or when a budget is the spending of an arm that does
+    not run; and, later, when a worker process is killed.
     """
-    _prepare(plan.results)
     slots = [
         (arm, task, seed)
         for seed in plan.seeds
         for arm in plan.reproduction.arms
         for task in arm.tasks or plan.reproduction.tasks[:1]
     ]
+    _refuse_open_budgets(slots)
+    _prepare(plan.results)
     records = _finished(plan, slots)
     watcher.planned(len(slots), len(records))
     todo = [slot for slot in slots if _key(*slot) not in records]
@@ -110,6 +113,17 @@ Records = dict[Key, Record]
 
 def _key(arm: Arm, task: str, seed: int) -> Key:
     return task, arm.name, seed
+
+
+def _refuse_open_budgets(slots: list[Slot]) -> None:
+    leaders = {_key(*slot) for slot in slots if slot[0].spends_like is None}
+    for arm, task, seed in slots:
+        if arm.spends_like is not None and (task, arm.spends_like, seed) not in leaders:
+            raise UserError(
+                f"the budget of arm `{arm.name}` is the spending of an arm that does not run by itself on this task",
+                value=f"{arm.spends_like} on {task}",
+                repair="Name in `spends_like` an arm that runs on the same tasks and has no `spends_like` of its own.",
+            )
 
 
 def _prepare(folder: Path) -> None:
@@ -147,7 +161,7 @@ def _finished(plan: Plan, slots: list[Slot]) -> Records:
 
 def _refuse_other_configuration(plan: Plan, slot: Slot, found: Records) -> None:
     record = found.get(_key(*slot))
-    if record is None or not _ready(slot, found):
+    if record is None or record.status == "skipped" or not _ready(slot, found) or _blocked(slot, found):
         return
     if record.spec_hash != _cell(plan, slot, found).spec_hash:
         arm, task, seed = slot
@@ -159,8 +173,22 @@ def _refuse_other_configuration(plan: Plan, slot: Slot, found: Records) -> None:
 
 
 def _ready(slot: Slot, records: Records) -> bool:
+    """Say whether the arm whose spending is the slot's budget, if there is one, has ended."""
     arm, task, seed = slot
     return arm.spends_like is None or (task, arm.spends_like, seed) in records
+
+
+def _blocked(slot: Slot, records: Records) -> bool:
+    """Say whether the arm whose spending is the slot's budget has ended without a result."""
+    arm, task, seed = slot
+    return arm.spends_like is not None and records[task, arm.spends_like, seed].status != "ok"
+
+
+def _skip(plan: Plan, slot: Slot) -> Record:
+    arm, task, seed = slot
+    cell = specify(plan.setup, arm, task, seed)
+    reason = f"the budget is the spending of arm `{arm.spends_like}`, which did not finish with this seed"
+    return failed_record(cell, reason).model_copy(update={"status": "skipped"})
 
 
 def _cell(plan: Plan, slot: Slot, records: Records) -> Cell:
@@ -172,6 +200,9 @@ def _cell(plan: Plan, slot: Slot, records: Records) -> Cell:
 def _in_this_process(plan: Plan, todo: list[Slot], records: Records, watcher: Watcher) -> Iterator[Record]:
     torch.set_num_threads(1)
     for slot in sorted(todo, key=lambda s: s[0].spends_like is not None):
+        if _blocked(slot, records):
+            yield _skip(plan, slot)
+            continue
         cell = _cell(plan, slot, records)
         yield attempt(cell, partial(watcher.advanced, cell.task, cell.arm, cell.seed))
 
@@ -184,13 +215,24 @@ def _in_processes(plan: Plan, todo: list[Slot], records: Records, watcher: Watch
         try:
             while waiting or running:
                 ready = [slot for slot in waiting if _ready(slot, records)]
+                for slot in [slot for slot in ready if _blocked(slot, records)]:
+                    waiting.remove(slot)
+                    ready.remove(slot)
+                    yield _skip(plan, slot)
                 for slot in ready[: 2 * plan.workers - len(running)]:
                     waiting.remove(slot)
                     running.add(pool.submit(_work, _cell(plan, slot, records)))
                 finished, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 _tell(news, watcher)
-                for future in finished:
+                # What is finished is kept before the death of a worker is told.
+                for future in sorted(finished, key=lambda f: f.exception() is not None):
                     yield future.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process was killed (by hand, or because memory ran out); finished cells are kept",
+                file=plan.results,
+                repair="Run the same command with --resume, perhaps with fewer workers.",
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
