@@ -95,14 +95,19 @@ class Trainer:
                 yield self.evaluate(update, extra)
 
     def step(self, update: int) -> dict[str, float]:
-        """Make one update; return what a curve should show of it."""
+        """Make one update; return what a curve should show of it, nothing where the filter leaves no rollout.
+
+        Raises FloatingPointError when the loss or its gradient is not finite.
+        """
         services = self._services(update)
         rollouts = self.method.collect(services)
-        rollouts = services.attach(keep_rollouts(rollouts, self.method.filter(rollouts.declare(self.method.needs))))
-        rollouts = self.null.rollouts(self.method.reward(rollouts))
+        rollouts = keep_rollouts(rollouts, self.method.filter(rollouts.declare(self.method.needs)))
+        if not rollouts.group_ids.numel():
+            return {}
+        rollouts = self.null.rollouts(self.method.reward(services.attach(rollouts)))
         seen = rollouts.declare(self.method.needs)
         credit = self.null.credit(self.method.credit(seen), rollouts)
-        loss, gradient_norm = self._learn(seen, credit)
+        loss, gradient_norm = self._learn(seen, credit, update)
         services.bill_training(rollouts)
         self.method.fit(seen, services)
         self._note_lengths(rollouts)
@@ -137,13 +142,15 @@ class Trainer:
             seed=(self._seed, update),
         )
 
-    def _learn(self, rollouts: Rollouts, credit: Credit) -> tuple[float, float]:
+    def _learn(self, rollouts: Rollouts, credit: Credit, update: int) -> tuple[float, float]:
         logprobs = policy_logprobs(self._models.policy, rollouts)
         loss = self.method.loss(logprobs, rollouts, credit)
         self._optimiser.zero_grad()
         loss.backward()
         weights = self._models.policy.network.parameters()
         norm = nn.utils.clip_grad_norm_(weights, self._settings.clip_norm)
+        if not (loss.isfinite() and norm.isfinite()):
+            raise FloatingPointError(f"update {update}: loss {float(loss)}, gradient norm {float(norm)}")
         self._optimiser.step()
         return float(loss.detach()), float(norm)
 
