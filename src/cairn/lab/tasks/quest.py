@@ -33,6 +33,7 @@ KINDS = tuple(SIGNS)
 # Arbitrary and fixed, so that nothing follows from the order of the words.
 LEFT_VALUE = {"rune": 0, "statue": 1, "lamp": 1, "bell": 0, "mirror": 0, "door": 1}
 EXITS = ("left", "right")
+PLACES = ("spread", "early", "late")
 ROUTINES = {"plan": "make plan .", "tool": "use key .", "format": "sign log ."}
 ON = "go on ."
 READ = "read note ."
@@ -136,6 +137,8 @@ class Knobs:
         for name in ("loops", "slip", "fog", "mix", "veil", "revisit"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"knob `{name}` is a share", value=getattr(self, name), repair="Give 0 to 1.")
+        if self.place not in PLACES:
+            raise UserError("knob `place` is unknown", value=self.place, repair=f"Give one of: {', '.join(PLACES)}.")
         if not 8 <= self.horizon <= 200:
             raise UserError("knob `horizon` is out of range", value=self.horizon, repair="Give 8 to 200 turns.")
         if self.forks < 1 or self.routine_rooms < 0:
