@@ -17,9 +17,9 @@ from torch.nn.utils.rnn import pad_sequence
 from cairn.errors import UserError
 from cairn.evidence.rollout_format import RolloutRow, TurnRow, read_rollouts
 from cairn.method import Method
-from cairn.rollouts import NotCollectedError, Rollouts
+from cairn.rollouts import NotCollectedError, Rollouts, UndeclaredNeedError
 
-__all__ = ["Layout", "RolloutRow", "TurnRow", "read_rollouts", "to_rollouts", "turn_credit"]
+__all__ = ["Layout", "Playback", "RolloutRow", "TurnRow", "read_rollouts", "to_rollouts", "turn_credit"]
 
 Layout = Literal["turn", "episode"]
 """A row of tokens for each turn, or one for the whole episode. Both must give the same credit."""
@@ -90,6 +90,44 @@ def turn_credit(
     return [_credits(numbers, row, file) for numbers, row in zip(credit, rows, strict=True)]
 
 
+class Playback:
+    """The services over logged rollouts: `continuations` returns the logged values, `fit_critic` fits nothing.
+
+    used: the needs of the services that were called. Raises UndeclaredNeedError for a service that is not declared.
+    """
+
+    def __init__(self, rollouts: Rollouts, needs: frozenset[str]) -> None:
+        """Answer from `rollouts`, whose optional fields must be there."""
+        self._rollouts, self._needs = rollouts, needs
+        self.used: set[str] = set()
+
+    def rollouts(self) -> Rollouts:
+        """Return the logged batch."""
+        return self._rollouts
+
+    def continuations(self, rollouts: Rollouts, count: int) -> Tensor:
+        """(R, K, count): each turn's logged value, `count` times."""
+        self._use("mc_continuations")
+        return self._rollouts.require("turn_values")[..., None].expand(
+            *rollouts.replace(needs=None).turn_mask.shape, count
+        )
+
+    def fit_critic(self, rollouts: Rollouts, targets: Tensor) -> float:
+        """Return the mean squared error of the logged values."""
+        self._use("learned_critic")
+        return float((targets - self._rollouts.require("values"))[rollouts.action_mask].square().mean())
+
+    def exact_advantages(self, rollouts: Rollouts) -> Tensor:
+        """(R, K) of zeros: what is exact cannot be logged."""
+        self._use("oracle")
+        return torch.zeros_like(rollouts.replace(needs=None).turn_rewards)
+
+    def _use(self, need: str) -> None:
+        if need not in self._needs:
+            raise UndeclaredNeedError(f"a service was called that needs `{need}`")
+        self.used.add(need)
+
+
 def _credits(numbers: list[float], row: RolloutRow, file: Path | str | None) -> list[float | None]:
     credits_ = [n if turn.tokens else None for n, turn in zip(numbers, row.turns, strict=False)]
     for number in credits_:
@@ -103,7 +141,7 @@ def _given(rows: Sequence[RolloutRow], name: str) -> bool:
     said = set[bool]().union(*(row.given(name) for row in rows))
     if len(said) > 1:
         raise UserError(f"only some turns give `{name}`", repair=f"give `{name}` in every turn, or in none")
-    return said == {True}
+    return said != {False}  # where there is no token at all, nothing is missing
 
 
 def _numbers_of(name: str) -> Callable[[TurnRow], Sequence[float]]:

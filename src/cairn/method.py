@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -100,7 +100,7 @@ class Limit:
     settings: hyperparameters by name, on top of the defaults. becomes: the other rule.
     """
 
-    settings: Mapping[str, object]
+    settings: Mapping[str, Any]
     becomes: Method
 
 
