@@ -119,7 +119,7 @@ def sample_setting() -> Setting:
         benchmark="toy",
         split="training worlds from seeds 0-639, evaluation on a fixed panel of 64 other worlds",
         metric="share of evaluation episodes that reach the goal, one sampled episode for each world",
-        evaluation_episodes=64,
+        evaluation="64 episodes",
     )
 
 

@@ -105,7 +105,7 @@ def test_nothing_run_reports_nothing() -> None:
         (
             "metric_definition",
             "partial",
-            {"setting": sample_setting().model_copy(update={"evaluation_episodes": None})},
+            {"setting": sample_setting().model_copy(update={"evaluation": None})},
         ),
         ("metric_definition", "partial", {"setting": sample_setting().model_copy(update={"metric": ""})}),
         ("gpu_hours", "no", {"host": sample_host().model_copy(update={"seconds": 0.0})}),

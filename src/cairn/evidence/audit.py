@@ -159,9 +159,7 @@ def _benchmarks(run: Run) -> tuple[Status, str]:
 
 
 def _metric(run: Run) -> tuple[Status, str]:
-    episodes = run.setting.evaluation_episodes
-    sample = f"{episodes} episodes for each evaluation" if episodes else None
-    return _share({"definition": run.setting.metric, "number of evaluation episodes": sample})
+    return _share({"definition": run.setting.metric, "how often it was measured": run.setting.evaluation})
 
 
 def _variance(run: Run) -> tuple[Status, str]:

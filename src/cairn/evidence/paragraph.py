@@ -57,18 +57,24 @@ def _evaluation(run: Run) -> str:
     setting = run.setting
     if setting.benchmark is None or setting.metric is None:
         return ""
-    episodes = f", over {setting.evaluation_episodes} episodes" if setting.evaluation_episodes else ""
+    measured = f" ({setting.evaluation})" if setting.evaluation else ""
     split = setting.split or "split not stated"
-    return f"Evaluation: {setting.benchmark}, {split}; success: {setting.metric}{episodes}."
+    return f"Evaluation: {setting.benchmark}, {split}; success is {setting.metric}{measured}."
 
 
 def _baselines(run: Run) -> str:
     controls = run.arms("control")
     if not controls:
         return "No control arm has finished."
-    names = " and ".join(f"{arm.arm} ({arm.description}{_level(arm)})" for arm in controls)
+    names = " and ".join(f"{arm.arm} ({_phrase(arm.description)}{_level(arm)})" for arm in controls)
     same = ", from the same initial weights" if len(run.report.model_hashes) == 1 else ""
     return f"Control: {names}{same} and with paired seeds."
+
+
+def _phrase(sentence: str) -> str:
+    """Fit a sentence into another one: no full stop, and no capital unless it opens an acronym or a name like it."""
+    capital = sentence[:1].isupper() and sentence[1:2].islower()
+    return (sentence[:1].lower() + sentence[1:] if capital else sentence).rstrip(".")
 
 
 def _level(arm: ArmSummary) -> str:
@@ -86,7 +92,7 @@ def _compute_control(run: Run) -> str:
 
 def _ablation(run: Run) -> str:
     arms = run.arms("variant", "null")
-    listed = "; ".join(f"{arm.arm} ({arm.description})" for arm in arms)
+    listed = "; ".join(f"{arm.arm} ({_phrase(arm.description)})" for arm in arms)
     return f"To isolate the credit rule we also ran {listed}." if arms else ""
 
 
@@ -158,7 +164,8 @@ def _limits(run: Run) -> str:
     seeds = len(run.main.seeds) if run.main else 0
     scale = describe_scale(run.setting.model_parameters, run.task, seeds, report.preset or "unknown")
     parts = [f"These results hold for this scale ({scale}) and say nothing about others."]
-    parts.extend(f"Departure from the paper: {text.rstrip('.')}." for text in report.deviations)
+    if report.deviations:
+        parts.append(f"Departures from the paper: {'; '.join(_phrase(text) for text in report.deviations)}.")
     if report.calibrated is False:
         parts.append("The protocol's own checks did not all hold, so the verdicts above are not yet to be relied on.")
     if report.stale:

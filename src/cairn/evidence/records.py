@@ -90,7 +90,8 @@ class Setting(Evidence):
     """What a reader must know to place the run, in words and counts. Null means that the run does not say.
 
     filtering: how training items were dropped or weighted; the text "none" where nothing was.
-    split: which items or worlds are trained on and which evaluated; evaluation_episodes: for each point of a curve.
+    split: which items or worlds are trained on and which evaluated; evaluation: how success is
+        measured at each point of a curve: the number of episodes, or that it is computed exactly.
     """
 
     model: str | None = None
@@ -101,7 +102,7 @@ class Setting(Evidence):
     benchmark: str | None = None
     split: str | None = None
     metric: str | None = None
-    evaluation_episodes: Count | None = None
+    evaluation: str | None = None
 
 
 class Provenance(Evidence):

@@ -230,7 +230,7 @@ def _setting(cell: Cell, model: LanguageModel, panel: Panel) -> Setting:
         benchmark=cell.task,
         split=f"trained on instances {cell.spec['train'][0]} to {sum(cell.spec['train']) - 1}, evaluated on instances "
         f"{first} to {first + count - 1}, which are not trained on",
-        metric="success: the exact probability that the current policy, sampled at temperature 1, solves an instance "
+        metric="the exact probability that the current policy, sampled at temperature 1, solves an instance "
         "within the turn limit, averaged over the evaluation instances",
-        evaluation_episodes=None,
+        evaluation="computed by backward recursion over states and turns; no episode is sampled",
     )
