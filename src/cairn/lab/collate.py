@@ -1,6 +1,8 @@
-"""From episodes to `Rollouts`: a row for each turn with its windowed prompt."""
+"""From episodes to `Rollouts`: which tokens stand in which row, and which of them the policy chose."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -8,51 +10,77 @@ from numpy.typing import NDArray
 
 from cairn.lab.episodes import Episodes
 from cairn.lab.policy import PolicyTable, pad
+from cairn.lab.tasks.world import WorldBatch
 from cairn.rollouts import Rollouts
+
+IntArray = NDArray[np.int64]
 
 
 def windowed_rollouts(table: PolicyTable, episodes: Episodes, draw_seed: int) -> Rollouts:
-    """Return the batch on the CPU. Log-probs keep the table's float64 values, cast to float32."""
-    alive = episodes.alive
-    rollout, turn = np.nonzero(alive)
-    lengths = episodes.lengths[rollout, turn]
+    """Return the batch with a row for each turn: its windowed prompt and what was said."""
+    rollout, turn = np.nonzero(episodes.alive)
     prompt = table.worlds.prompt[episodes.states[rollout, turn]]
-    spoken = [row[:n].tolist() for row, n in zip(episodes.tokens[rollout, turn], lengths, strict=True)]
-    token_ids, attention = pad([table.prompt_tokens[p] + s for p, s in zip(prompt, spoken, strict=True)])
-    column = np.arange(token_ids.shape[1]) - table.prompt_lengths[prompt][:, None]
-    action = (column >= 0) & (column < lengths[:, None])
-    place = column.clip(0, episodes.tokens.shape[2] - 1)
+    spoken = [
+        row[:n].tolist()
+        for row, n in zip(episodes.tokens[rollout, turn], episodes.lengths[rollout, turn], strict=True)
+    ]
+    rows = [table.prompt_tokens[p] + s for p, s in zip(prompt, spoken, strict=True)]
+    place = np.arange(rollout.size), table.prompt_lengths[prompt]
+    return collate(table.worlds, episodes, rows, place, state_handles(table, episodes), draw_seed)
+
+
+def collate(
+    worlds: WorldBatch,
+    episodes: Episodes,
+    rows: Sequence[Sequence[int]],
+    place: tuple[IntArray, IntArray],
+    handles: IntArray,
+    draw_seed: int,
+) -> Rollouts:
+    """Return the batch on the CPU. Log-probs keep their float64 values, cast to float32.
+
+    rows: the token lists; place: for each turn that took place, in the order of `nonzero`, its row and the column of
+    its first action token; handles: (R, K), equal exactly where two turns start from the same situation.
+    """
+    token_ids, attention = pad(rows)
+    rollout, turn = np.nonzero(episodes.alive)
+    row_rollout = np.zeros(len(rows), dtype=np.int64)
+    row_rollout[place[0]] = rollout
+    turn_ids = np.full(token_ids.shape, -1)
+    logprobs, entropies = np.zeros((2, *token_ids.shape), dtype=np.float32)
+    for level in range(episodes.tokens.shape[2]):
+        said = episodes.lengths[rollout, turn] > level
+        source = rollout[said], turn[said], level
+        target = place[0][said], place[1][said] + level
+        turn_ids[target] = turn[said]
+        logprobs[target], entropies[target] = episodes.logprobs[source], episodes.entropies[source]
     return Rollouts(
         token_ids=token_ids,
         attention_mask=attention,
-        action_mask=torch.from_numpy(action),
-        turn_ids=torch.from_numpy(np.where(action, turn[:, None], -1)),
-        row_rollout=torch.from_numpy(rollout),
+        action_mask=torch.from_numpy(turn_ids >= 0),
+        turn_ids=torch.from_numpy(turn_ids),
+        row_rollout=torch.from_numpy(row_rollout),
         group_ids=torch.from_numpy(episodes.world),
-        terminal_rewards=_float(episodes.rewards),
+        terminal_rewards=torch.from_numpy(episodes.rewards.astype(np.float32)),
         truncated=torch.from_numpy(episodes.truncated),
-        turn_mask=torch.from_numpy(alive),
-        turn_rewards=torch.zeros(alive.shape),
-        logprobs_behaviour=_float(np.take_along_axis(episodes.logprobs[rollout, turn], place, 1) * action),
-        entropies=_float(np.take_along_axis(episodes.entropies[rollout, turn], place, 1) * action),
-        observation_keys=torch.from_numpy(observation_keys(table, episodes)),
-        state_handles=torch.from_numpy(state_handles(table, episodes)),
+        turn_mask=torch.from_numpy(episodes.alive),
+        turn_rewards=torch.zeros(episodes.alive.shape),
+        logprobs_behaviour=torch.from_numpy(logprobs),
+        entropies=torch.from_numpy(entropies),
+        observation_keys=torch.from_numpy(observation_keys(worlds, episodes)),
+        state_handles=torch.from_numpy(handles),
         draw_seed=draw_seed,
     )
 
 
-def observation_keys(table: PolicyTable, episodes: Episodes) -> NDArray[np.int64]:
+def observation_keys(worlds: WorldBatch, episodes: Episodes) -> IntArray:
     """(R, K) equal exactly where raw observations are equal; a stamped visit equals no other."""
-    keys = table.worlds.observation[episodes.states[:, :-1]]
+    keys = worlds.observation[episodes.states[:, :-1]]
     own = -1 - np.arange(keys.size).reshape(keys.shape)
     return np.asarray(np.where(episodes.stamped, own, keys))
 
 
-def state_handles(table: PolicyTable, episodes: Episodes) -> NDArray[np.int64]:
-    """(R, K) state and turn in one number, for the services to fork from."""
+def state_handles(table: PolicyTable, episodes: Episodes) -> IntArray:
+    """(R, K) state and turn in one number: with a windowed prompt, all that the future depends on."""
     turn = np.arange(episodes.options.shape[1])
     return np.asarray(turn * table.worlds.terminal.size + episodes.states[:, :-1])
-
-
-def _float(values: NDArray[np.float64]) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(values, dtype=np.float32))

@@ -1,13 +1,21 @@
-"""Playing worlds with a policy table: all rollouts of a batch advance turn by turn, without a loop over rows."""
+"""Playing worlds: all rollouts of a batch advance turn by turn, without a loop over rows.
+
+The walk is the same for every prompt form. What the policy says next comes from a `Speaker`: a table that was read
+beforehand for windowed prompts, the network itself where the prompt carries the history.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cairn.lab.policy import UNKNOWN, PolicyTable
+from cairn.lab.tasks.world import WorldBatch
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -26,6 +34,8 @@ class Episodes:
     entropies: FloatArray  # (R, K, L) nats
     lengths: IntArray  # (R, K) tokens of the turn, 0 where it did not take place
     stamped: BoolArray  # (R, K) the raw observation carries a stamp of its own
+    prompt_tokens: IntArray  # (R, K) what the policy had to read before it spoke, without what it had read before
+    context_tokens: IntArray  # (R, K) what stood before that in the same row; 0 where the prompt was a row of its own
     rewards: FloatArray  # (R,) terminal reward
     truncated: BoolArray  # (R,)
 
@@ -35,46 +45,117 @@ class Episodes:
         return self.lengths > 0
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where R rollouts begin: the turn counter of each stands at `turn`. All (R,)."""
+
+    world: IntArray
+    state: IntArray
+    turn: IntArray
+
+    @staticmethod
+    def of(worlds: WorldBatch, world: IntArray) -> Start:
+        """Begin at the start of each rollout's world."""
+        return Start(world, worlds.starts[world], np.zeros_like(world))
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Where F new rollouts leave old ones: before turn `turn` of rollout `rollout`, or after the action taken there.
+
+    `after` leaves the action as it was said; the world answers it anew.
+    """
+
+    rollout: IntArray  # (F,)
+    turn: IntArray  # (F,)
+    after: bool = False
+
+    def start(self, worlds: WorldBatch, episodes: Episodes, rng: np.random.Generator) -> Start:
+        """Return where the new rollouts begin. The episodes must have been played from the start."""
+        world, state = episodes.world[self.rollout], episodes.states[self.rollout, self.turn]
+        if not self.after:
+            return Start(world, state, self.turn)
+        option = episodes.options[self.rollout, self.turn]
+        return Start(world, answer(worlds, state, option, rng.random(state.size)), self.turn + 1)
+
+
+class Speaker(Protocol):
+    """The policy, asked turn by turn. `child` and `depth` (longest phrase, in tokens) are those of the prefix trees."""
+
+    worlds: WorldBatch
+    child: IntArray
+    depth: int
+
+    def listen(self, tape: Tape, k: int, active: IntArray) -> Turn:
+        """Let the active rows (A,) read what column k of the tape shows them."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What the active rows may say in a turn, and what they had to read for it. All arrays (A,)."""
+
+    voice: Voice
+    root: IntArray  # node of `Speaker.child` at which the row starts to speak
+    shift: IntArray  # what to add to a node's number to find its distribution in `voice`
+    prompt_tokens: IntArray
+    context_tokens: IntArray
+
+
 def play(
     table: PolicyTable, start: IntArray, world: IntArray, first_turn: IntArray, rng: np.random.Generator
 ) -> Episodes:
-    """Play from `start` (R,), the turn counter standing at `first_turn` (R,), until the end or the turn limit.
+    """Walk with a policy table from the states `start` (R,), the turn counter standing at `first_turn` (R,)."""
+    return walk(TableSpeaker(table), Start(world, start, first_turn), rng)
+
+
+def walk(speaker: Speaker, start: Start, rng: np.random.Generator) -> Episodes:
+    """Play until the end or the turn limit.
 
     Column k of the result is the k-th turn played from `start`. Each turn draws the same amount of luck whatever
     happens, so that two policies with one seed meet the same dice.
     """
-    worlds = table.worlds
-    voice = _Voice.of(table)
-    recurrence = np.array([w.recurrence for w in worlds.worlds])[world]
-    turns, rows = worlds.horizon - int(first_turn.min(initial=worlds.horizon)), start.size
-    depth = _depth(table)
-    tape = _Tape.blank(rows, turns, depth, start)
+    worlds, depth = speaker.worlds, speaker.depth
+    recurrence = np.array([w.recurrence for w in worlds.worlds])[start.world]
+    turns, rows = worlds.horizon - int(start.turn.min(initial=worlds.horizon)), start.state.size
+    tape = Tape.blank(rows, turns, depth, start.state)
     for k in range(turns):
         luck = rng.random((rows, depth + 2))
         state = tape.states[:, k]
-        active = np.flatnonzero(~worlds.terminal[state] & (first_turn + k < worlds.horizon))
-        option = _speak(voice, tape, k, active, luck)
+        active = np.flatnonzero(~worlds.terminal[state] & (start.turn + k < worlds.horizon))
+        option = _speak(speaker, tape, k, active, luck)
         tape.options[active, k] = option
         tape.stamped[active, k] = luck[active, depth] >= recurrence[active]
         tape.states[:, k + 1] = state
-        tape.states[active, k + 1] = _step(table, state[active], option, luck[active, depth + 1])
+        tape.states[active, k + 1] = answer(worlds, state[active], option, luck[active, depth + 1])
     end = tape.states[:, -1]
     return Episodes(
-        world,
-        tape.states,
-        tape.options,
-        tape.tokens,
-        tape.logprobs,
-        tape.entropies,
-        tape.lengths,
-        tape.stamped,
-        rewards=worlds.payoffs[end],
-        truncated=~worlds.terminal[end],
+        world=start.world, rewards=worlds.payoffs[end], truncated=~worlds.terminal[end], **vars(tape)
     )
 
 
+def concatenate(parts: Sequence[Episodes]) -> Episodes:
+    """Put batches of episodes of the same worlds under each other; the last state of a short one stays on."""
+    turns = max(part.alive.shape[1] for part in parts)
+    fields: dict[str, list[NDArray[Any]]] = {field.name: [] for field in dataclasses.fields(Episodes)}
+    for part in parts:
+        missing = turns - part.alive.shape[1]
+        for name, values in vars(part).items():
+            if values.ndim > 1:
+                last = values[:, -1:] if name == "states" else np.full_like(values[:, :1], -(name == "options"))
+                values = np.concatenate([values, *[last] * missing], axis=1)
+            fields[name].append(values)
+    return Episodes(**{name: np.concatenate(values) for name, values in fields.items()})
+
+
+def take(episodes: Episodes, index: IntArray) -> Episodes:
+    """Return the rollouts `index`, in that order."""
+    return Episodes(**{name: values[index] for name, values in vars(episodes).items()})
+
+
 @dataclass(frozen=True)
-class _Tape:
+class Tape:
+    """Episodes in the making, with the fields of `Episodes`; column k is written in turn k."""
+
     states: IntArray
     options: IntArray
     tokens: IntArray
@@ -82,13 +163,16 @@ class _Tape:
     entropies: FloatArray
     lengths: IntArray
     stamped: BoolArray
+    prompt_tokens: IntArray
+    context_tokens: IntArray
 
     @staticmethod
-    def blank(rows: int, turns: int, depth: int, start: IntArray) -> _Tape:
+    def blank(rows: int, turns: int, depth: int, start: IntArray) -> Tape:
+        """Return a tape on which only the first state stands."""
         states = np.zeros((rows, turns + 1), dtype=np.int64)
         states[:, 0] = start
         shape = (rows, turns, depth)
-        return _Tape(
+        return Tape(
             states,
             np.full((rows, turns), -1),
             np.zeros(shape, dtype=np.int64),
@@ -96,63 +180,82 @@ class _Tape:
             np.zeros(shape),
             np.zeros((rows, turns), dtype=np.int64),
             np.zeros((rows, turns), dtype=bool),
+            np.zeros((rows, turns), dtype=np.int64),
+            np.zeros((rows, turns), dtype=np.int64),
         )
 
 
-def _depth(table: PolicyTable) -> int:
-    """Longest phrase, in tokens."""
-    depth, level = 0, np.unique(table.roots[table.roots != UNKNOWN])
-    while level.size:
-        depth, below = depth + 1, table.child[level]
-        level = np.unique(below[below >= 0])
-    return depth
-
-
 @dataclass(frozen=True)
-class _Voice:
-    """The policy table made ready for sampling."""
+class Voice:
+    """Next-token distributions made ready for sampling. M nodes, V words."""
 
-    table: PolicyTable
+    log_probs: FloatArray  # (M, V)
     ladder: FloatArray  # (M * V,) node number plus cumulative probability: one sorted array for all nodes
     entropy: FloatArray  # (M,) nats
 
     @staticmethod
-    def of(table: PolicyTable) -> _Voice:
-        probs = np.exp(table.log_probs)
+    def of(log_probs: FloatArray) -> Voice:
+        """Prepare log-probabilities (M, V)."""
+        probs = np.exp(log_probs)
         cumulative = probs.cumsum(1)
         cumulative /= cumulative[:, -1:]
         ladder = (cumulative + np.arange(len(cumulative), dtype=np.float64)[:, None]).ravel()
-        return _Voice(table, ladder, -(probs * table.log_probs).sum(1))
+        return Voice(log_probs, ladder, -(probs * log_probs).sum(1))
 
     def draw(self, node: IntArray, luck: FloatArray) -> IntArray:
         """Sample a token at each node by inverting the cumulative distribution."""
-        words = self.table.log_probs.shape[1]
+        words = self.log_probs.shape[1]
         token = np.searchsorted(self.ladder, node + luck, side="right") - node * words
         return np.asarray(token.clip(0, words - 1))
 
 
-def _speak(voice: _Voice, tape: _Tape, k: int, active: IntArray, luck: FloatArray) -> IntArray:
+class TableSpeaker:
+    """Speaks from a policy table. Every windowed prompt is a row of its own: nothing stands before it."""
+
+    def __init__(self, table: PolicyTable) -> None:
+        """Make the table ready for sampling."""
+        self.worlds, self.child, self.depth = table.worlds, table.child, longest_phrase(table.roots, table.child)
+        self._voice, self._roots, self._lengths = Voice.of(table.log_probs), table.roots, table.prompt_lengths
+
+    def listen(self, tape: Tape, k: int, active: IntArray) -> Turn:
+        """Look the prompts up."""
+        prompt = self.worlds.prompt[tape.states[active, k]]
+        nothing = np.zeros_like(active)
+        return Turn(self._voice, self._roots[prompt], nothing, self._lengths[prompt], nothing)
+
+
+def longest_phrase(roots: IntArray, child: IntArray) -> int:
+    """Return the length of the longest phrase, in tokens."""
+    depth, level = 0, np.unique(roots[roots != UNKNOWN])
+    while level.size:
+        depth, below = depth + 1, child[level]
+        level = np.unique(below[below >= 0])
+    return depth
+
+
+def _speak(speaker: Speaker, tape: Tape, k: int, active: IntArray, luck: FloatArray) -> IntArray:
     """Sample the tokens of turn k for the active rows; return the option (or `stay`) that each row's phrase means."""
-    table = voice.table
-    node = table.roots[table.worlds.prompt[tape.states[active, k]]]
-    option = np.full(active.size, table.worlds.n_options)
+    turn = speaker.listen(tape, k, active)
+    tape.prompt_tokens[active, k], tape.context_tokens[active, k] = turn.prompt_tokens, turn.context_tokens
+    node = turn.root
+    option = np.full(active.size, speaker.worlds.n_options)
     going = np.arange(active.size)
-    for level in range(tape.tokens.shape[2]):
-        at, rows = node[going], active[going]
-        token = voice.draw(at, luck[rows, level])
+    for level in range(speaker.depth):
+        rows, place = active[going], node[going] + turn.shift[going]
+        token = turn.voice.draw(place, luck[rows, level])
         tape.tokens[rows, k, level] = token
-        tape.logprobs[rows, k, level] = table.log_probs[at, token]
-        tape.entropies[rows, k, level] = voice.entropy[at]
+        tape.logprobs[rows, k, level] = turn.voice.log_probs[place, token]
+        tape.entropies[rows, k, level] = turn.voice.entropy[place]
         tape.lengths[rows, k] += 1
-        code = table.child[at, token]
+        code = speaker.child[node[going], token]
         option[going[code < UNKNOWN]] = -2 - code[code < UNKNOWN]
         node[going] = code
         going = going[code >= 0]
     return option
 
 
-def _step(table: PolicyTable, state: IntArray, option: IntArray, luck: FloatArray) -> IntArray:
-    """Let the worlds answer: draw the successor state."""
-    chances = table.worlds.probabilities[state, option].cumsum(1)
+def answer(worlds: WorldBatch, state: IntArray, option: IntArray, luck: FloatArray) -> IntArray:
+    """Let the worlds answer: draw the successor state of each option. All (N,); luck is uniform on [0, 1)."""
+    chances = worlds.probabilities[state, option].cumsum(1)
     branch = (chances <= luck[:, None] * chances[:, -1:]).sum(1)
-    return np.asarray(table.worlds.successors[state, option, branch])
+    return np.asarray(worlds.successors[state, option, branch])

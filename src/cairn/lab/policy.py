@@ -109,7 +109,7 @@ class PolicyReader:
         trees = [self.tree(w) for w in worlds.worlds]
         logits = _forward(model, [s for t in trees for s in t.sequences], *_gather_points(trees))
         log_probs = logits.double().log_softmax(-1).cpu().numpy()
-        child, roots = _join_children(trees, log_probs.shape[1])
+        child, roots = join_children(trees, log_probs.shape[1])
         return PolicyTable(
             worlds,
             log_probs,
@@ -143,7 +143,8 @@ def pad(sequences: Sequence[Sequence[int]], value: int = 0) -> tuple[Tensor, Ten
     return torch.from_numpy(tokens), torch.from_numpy(mask)
 
 
-def _join_children(trees: Sequence[Tree], words: int) -> tuple[IntArray, IntArray]:
+def join_children(trees: Sequence[Tree], words: int) -> tuple[IntArray, IntArray]:
+    """Put the trees of several worlds into one numbering of nodes. Returns `child` (M, V) and `roots` (P,)."""
     nodes = [len(t.children) for t in trees]
     child = np.full((sum(nodes), words), UNKNOWN, dtype=np.int64)
     roots, offset = [], 0

@@ -1,0 +1,62 @@
+"""The windowed prompt: task, memory and observation. The policy is Markov in the state, and one table holds all of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from cairn.lab.collate import state_handles, windowed_rollouts
+from cairn.lab.episodes import Branch, Episodes, Start, TableSpeaker, walk
+from cairn.lab.exact import ExactCredit, solve
+from cairn.lab.model import LanguageModel
+from cairn.lab.players import Success
+from cairn.lab.policy import PolicyReader, PolicyTable
+from cairn.lab.tasks.world import WorldBatch
+from cairn.rollouts import Rollouts
+
+IntArray = NDArray[np.int64]
+
+
+class WindowedPlayer:
+    """See `cairn.lab.players.Player`."""
+
+    def __init__(self, table: PolicyTable) -> None:
+        """Play from a table."""
+        self.worlds, self._table = table.worlds, table
+
+    def play(self, world: IntArray, rng: np.random.Generator) -> Episodes:
+        """See `Player.play`."""
+        return walk(TableSpeaker(self._table), Start.of(self.worlds, world), rng)
+
+    def fork(self, episodes: Episodes, branch: Branch, rng: np.random.Generator) -> Episodes:
+        """See `Player.fork`. The prompt carries no history, so that state and turn are all that is forked."""
+        return walk(TableSpeaker(self._table), branch.start(self.worlds, episodes, rng), rng)
+
+    def situations(self, episodes: Episodes) -> IntArray:
+        """See `Player.situations`."""
+        return state_handles(self._table, episodes)
+
+    def rollouts(self, episodes: Episodes, draw_seed: int) -> Rollouts:
+        """See `Player.rollouts`: a row for each turn."""
+        return windowed_rollouts(self._table, episodes, draw_seed)
+
+    def exact(self) -> ExactCredit:
+        """See `Player.exact`."""
+        return solve(self._table)
+
+    def success(self, rng: np.random.Generator) -> Success:  # noqa: ARG002 - nothing is drawn
+        """See `Player.success`. Exact."""
+        return Success(float(self.exact().success().mean()))
+
+
+class WindowedForm:
+    """See `cairn.lab.players.PromptForm`."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Keep the trees of worlds that were seen."""
+        self._reader = PolicyReader(tokenizer)
+
+    def player(self, model: LanguageModel, worlds: WorldBatch) -> WindowedPlayer:
+        """Read the whole policy in one forward pass."""
+        return WindowedPlayer(self._reader.read(model, worlds))
