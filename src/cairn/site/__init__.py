@@ -3,6 +3,6 @@
 `generate` writes Markdown, JSON, CSV and SVG; `build` also renders them.
 """
 
-from cairn.site.generate import GENERATED, build, generate
+from cairn.site.writer import GENERATED, build, generate
 
 __all__ = ["GENERATED", "build", "generate"]

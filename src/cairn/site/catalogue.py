@@ -99,4 +99,6 @@ def _status(subject: Subject) -> Html:
 
 def _verdicts(subject: Subject) -> Html:
     counts = {label: subject.verdicts.count(label) for label in dict.fromkeys(subject.verdicts)}
-    return join((join([badge(label), f" × {count}"]) for label, count in counts.items()), "<br>")
+    return join(
+        (element("span", badge(label), f" × {count}", class_="cairn-nowrap") for label, count in counts.items()), "<br>"
+    )

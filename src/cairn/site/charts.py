@@ -154,8 +154,11 @@ def effects(found: Sequence[Effect], label: str) -> str:
         return 20 + (WIDTH - 40) * (value + reach) / (2 * reach)
 
     bottom = height - 40
-    parts = [Html(f'<path class="cairn-axis" d="M{place(0):.1f} {top}V{bottom}"/>')]
+    parts: list[Html] = []
     for index, one in enumerate(found):
+        # The line of no difference is drawn beside each bar only, so that it crosses no name.
+        from_, to = top + row * (index + 0.42), top + row * (index + 0.94)
+        parts.append(Html(f'<path class="cairn-axis" d="M{place(0):.1f} {from_:.1f}V{to:.1f}"/>'))
         parts += _effect(one, top + row * index, row, place(one.low), place(one.estimate), place(one.high))
         parts.append(_margin(one, top + row * index, row, place(-one.margin), place(one.margin)))
     marks = ticks(reach, 3)

@@ -20,6 +20,7 @@ from cairn.site.text import (
     details,
     element,
     escape,
+    front_matter,
     join,
     link,
     markdown,
@@ -50,7 +51,7 @@ def lead(subject: Subject) -> str:
     ]
     moved = [] if entry.moved_to == NONE else [paragraph("Moved to ", link(entry.moved_to, f"{entry.moved_to}.html"))]
     gone = [] if entry.withdrawn == NONE else [paragraph("Withdrawn: ", entry.withdrawn)]
-    head = f"# {markdown(paper.name)}"
+    head = f"{front_matter(paper.name)}\n\n# {markdown(paper.name)}"
     summary = paragraph(entry.rule.credited, " ", cite(entry.rule.from_), class_="cairn-lead")
     return "\n\n".join([head, *moved, *gone, summary, definitions(facts)])
 
@@ -286,7 +287,7 @@ def sources(entry: Entry) -> str:
         [
             element("span", key, id=key),
             words(one.kind),
-            one.ref,
+            element("span", one.ref, class_="cairn-break"),
             one.seen,
             *([None if one.date == UNKNOWN else one.date] if dated else []),
         ]

@@ -7,6 +7,7 @@ block of HTML) or through `markdown` (in a heading); neither can open a tag, an 
 from __future__ import annotations
 
 import html
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -32,7 +33,7 @@ Content = str | Html | int | None
 
 
 def plain(text: str) -> str:
-    """Return text on one line, runs of spaces as one, without control characters and without marks that turn the direction of writing."""
+    """Return text on one line, runs of spaces as one, without control characters or marks that turn the writing."""
     line = _SPACES.sub(" ", text)
     return "".join(letter for letter in line if unicodedata.category(letter) not in {"Cc", "Cf", "Co", "Cs"})
 
@@ -47,6 +48,14 @@ def escape(content: Content) -> Html:
 def markdown(text: str) -> str:
     """Return text for a line of Markdown: every character that Markdown could read as a mark is an entity."""
     return _MARKDOWN.sub(lambda found: f"&#{ord(found.group())};", str(escape(text.strip())))
+
+
+def front_matter(title: str) -> str:
+    """Return the head of a page that gives its title; themes print that one as it is, so it is escaped here.
+
+    A title taken from the heading would be printed without its escapes.
+    """
+    return f"---\ntitle: {json.dumps(escape(title.strip()))}\n---"
 
 
 def element(tag: str, *content: Content, **attributes: str | None) -> Html:
@@ -168,7 +177,7 @@ def flops(value: float | None) -> str:
     if value is None:
         return DASH
     divisor, unit = scale_of(value)
-    return f"{number(value / divisor)} {unit}"
+    return f"{number(value / divisor)}{NO_BREAK}{unit}"
 
 
 def words(term: str) -> str:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -33,7 +33,7 @@ def generate(root: Path, docs: Path) -> list[Path]:
     try:
         for folder in GENERATED:
             shutil.rmtree(docs / folder, ignore_errors=True)
-        return [_write(docs / name, text) for name, text in sorted(pages.items())]
+        return [_write(docs / name, text) for name, text in sorted(pages.items(), key=_path)]
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write: {reason}", file=docs, repair="choose a folder that you may write") from error
@@ -52,6 +52,10 @@ def _pages(subjects: Sequence[Subject], inventory: Inventory) -> dict[str, str]:
     return pages | {f"data/{name}": text for name, text in data_files.files(subjects, inventory).items()}
 
 
+def _path(page: tuple[str, str]) -> Path:
+    return Path(page[0])
+
+
 def _write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
@@ -66,18 +70,26 @@ def build(root: Path, out: Path) -> Path:
     """
     _refuse(root, out)
     with tempfile.TemporaryDirectory(prefix="cairn-site-") as temporary:
-        docs = Path(temporary) / "docs"
+        docs, made = Path(temporary) / "docs", Path(temporary) / "site"
         shutil.copytree(root / "docs", docs, ignore=shutil.ignore_patterns(*GENERATED))
         generate(root, docs)
         config = Path(temporary) / "mkdocs.yml"
-        settings: Mapping[str, str] = {
-            "INHERIT": str((root / "mkdocs.yml").resolve()),
-            "docs_dir": str(docs),
-            "site_dir": str(out.resolve()),
-        }
-        config.write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
+        inherited = (root / "mkdocs.yml").resolve()
+        settings = {"INHERIT": str(inherited), "docs_dir": str(docs), "site_dir": str(made)}
+        config.write_text(yaml.safe_dump(settings), encoding="utf-8")
         _render(config)
+        _replace(made, out)
     return out
+
+
+def _replace(made: Path, out: Path) -> None:
+    """Put the finished site in the place of the old one; a site that could not be rendered replaces nothing."""
+    try:
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(made, out, dirs_exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write: {reason}", file=out, repair="choose a folder that you may write") from error
 
 
 def _refuse(root: Path, out: Path) -> None:
@@ -90,14 +102,16 @@ def _refuse(root: Path, out: Path) -> None:
         )
     if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("material") is None:
         raise UserError("mkdocs, which renders the pages, is not installed", repair=_INSTALL)
-    # mkdocs empties the folder it builds into.
+    # What is there gives way to the new site.
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "search").is_dir())):
         raise UserError("this exists and is not an earlier build of the site", file=out, repair="name an empty folder")
 
 
 def _render(config: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", str(config)]
+    # Not `--quiet`: it would hide the warnings from `--strict` itself.
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(config)]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     if outcome.returncode:
-        lines = [line for line in (outcome.stderr + outcome.stdout).splitlines() if line.strip()]
-        raise UserError("mkdocs found a fault: " + " | ".join(lines[-3:]), repair="mend the page that it names")
+        lines = [line.strip() for line in (outcome.stderr + outcome.stdout).splitlines() if line.strip()]
+        faults = [line for line in lines if line.startswith(("WARNING", "ERROR"))] or lines[-3:]
+        raise UserError("mkdocs found a fault: " + " | ".join(faults), repair="mend the page that it names")
