@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from cairn.errors import UserError
+
+# What transformers lets through when a folder's files are broken or do not fit together.
+LOADING_ERRORS = (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def model_cost(network: PreTrainedModel) -> ModelCost:
 def load(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LanguageModel:
     """Load a local folder or a hub name. Never runs code from the folder, never unpickles.
 
-    Raises UserError for a folder without weights, config or tokenizer.
+    Raises UserError for a folder without weights, config or tokenizer, or whose parts do not fit together.
     """
     folder = Path(source)
     if folder.is_dir():
@@ -77,17 +82,28 @@ def load(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.flo
     options = {"trust_remote_code": False, "local_files_only": folder.is_dir()}
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source), **options)
-        network = AutoModelForCausalLM.from_pretrained(str(source), dtype=dtype, use_safetensors=True, **options)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"the model could not be loaded: {str(error).splitlines()[0]}",
-            value=str(source),
-            repair="Check the name, or give a local folder with config.json, model.safetensors and tokenizer.json.",
-        ) from error
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(source), dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+        )
+    except LOADING_ERRORS as error:
+        raise _not_loaded(source, next(iter(str(error).splitlines()), type(error).__name__)) from error
+    network: PreTrainedModel = loaded[0]
+    # transformers would only warn, and fill what is missing with random weights.
+    missing = sorted(loaded[1]["missing_keys"])
+    if missing:
+        raise _not_loaded(source, f"the weights lack {missing[0]}, which the config asks for")
     network.eval()
     digest = weights_digest(folder) if folder.is_dir() else str(source)
     network.to(device)  # type: ignore[arg-type]  # the stub of a decorated method
     return LanguageModel(network, tokenizer, str(source), digest)
+
+
+def _not_loaded(source: str | Path, reason: str) -> UserError:
+    return UserError(
+        f"the model could not be loaded: {reason}",
+        value=str(source),
+        repair="Check the name, or give a local folder with config.json, model.safetensors and tokenizer.json.",
+    )
 
 
 def weights_digest(folder: Path) -> str:
@@ -99,7 +115,7 @@ def weights_digest(folder: Path) -> str:
 
 
 def _require_files(folder: Path) -> None:
-    for pattern, what in (("config.json", "a config"), ("*.safetensors", "weights"), ("tokenizer.json", "a tokenizer")):
+    for pattern, what in (("config.json", "config"), ("*.safetensors", "weights"), ("tokenizer.json", "tokenizer")):
         if not any(folder.glob(pattern)):
             raise UserError(
                 f"the model folder has no {what} ({pattern})",

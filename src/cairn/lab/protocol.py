@@ -7,11 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cairn.errors import UserError
 from cairn.evidence.records import canonical_json, spec_hash
+from cairn.inventory.reader import ReadError, read
 from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.tasks import quest
 from cairn.paths import data_root
@@ -104,17 +104,19 @@ def read_protocol(path: Path | None = None) -> Protocol:
     """Read the protocol. Raises UserError, with file and line, for one that is not valid."""
     path = path or data_root() / "reproductions" / "protocol.yaml"
     try:
-        return Protocol.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError("the protocol cannot be read", file=path, repair="Restore the file.") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise UserError(f"not valid YAML: {error.problem}", file=path, line=line, repair="Mend the line.") from error
+        document = read(path, path.name)
+    except ReadError as error:
+        raise UserError(
+            error.message, file=path, line=error.line, value=error.value or None, repair=error.repair
+        ) from error
+    try:
+        return Protocol.model_validate(document.value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
+        line = document.line(tuple(first["loc"]))
         raise UserError(
-            f"{place}: {first['msg']}", file=path, value=first["input"], repair="Mend the field."
+            f"{place}: {first['msg']}", file=path, line=line, value=first["input"], repair="Mend the field."
         ) from error
 
 
