@@ -69,10 +69,10 @@ def _first_rollout_favoured(rollouts: Rollouts) -> Tensor:
     return rollouts.spread_rollouts(rollouts.returns + bonus)
 
 
-def _first_row_favoured(rollouts: Rollouts) -> Tensor:
-    advantages = _sound(rollouts)
-    advantages[0] += rollouts.action_mask[0]
-    return advantages
+def _first_row_of_each_rollout_favoured(rollouts: Rollouts) -> Tensor:
+    before = torch.roll(rollouts.row_rollout, 1)
+    before[0] = -1
+    return _sound(rollouts) * (rollouts.row_rollout != before)[:, None]
 
 
 def _in_place(rollouts: Rollouts) -> Tensor:
@@ -127,7 +127,7 @@ CREDIT_MUTANTS: list[tuple[str, Method]] = [
     ("padding", Broken(rule=_mean_over_the_table)),
     ("padding", BrokenTurns(rule=_mean_over_absent_turns)),
     ("order", Broken(rule=_first_rollout_favoured)),
-    ("order", Broken(rule=_first_row_favoured)),
+    ("order", Broken(rule=_first_row_of_each_rollout_favoured)),
     ("inputs_untouched", Broken(rule=_in_place)),
     ("determinism", Broken(rule=_global_luck)),
     ("needs", Broken(rule=_undeclared)),
