@@ -115,7 +115,7 @@ def reproduce(session: nox.Session) -> None:
 @nox.session(default=False)
 def report(session: nox.Session) -> None:
     """Compute effects, intervals and verdicts from the records; arguments go to `cairn report`."""
-    _install(session, "-e.")
+    _install(session, "-e.[run]")
     session.run("cairn", "report", *session.posargs)
 
 

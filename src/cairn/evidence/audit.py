@@ -13,6 +13,7 @@ from cairn.evidence.claims import describe_parameters
 from cairn.evidence.comparison import ClaimReport, Comparison
 from cairn.evidence.records import Setting
 from cairn.evidence.report import ArmSummary, Report
+from cairn.inventory.models import NONE, UNKNOWN, Entry
 
 Status = Literal["yes", "partial", "no"]
 LEAST_SEEDS_FOR_VARIANCE = 3
@@ -24,6 +25,14 @@ class Labels(Evidence):
     name: str
     granularity: str | None = None
     methodology: str | None = None
+
+
+def labels_of(entry: Entry) -> Labels:
+    """Return what the checklist asks of an entry; null where the inventory does not know it."""
+    labels = entry.labels
+    known = [word for word in labels.granularity if word not in (NONE, UNKNOWN)]
+    methodology = labels.methodology if labels.methodology not in (NONE, UNKNOWN) else None
+    return Labels(name=entry.bibliography.name, granularity=", ".join(known) or None, methodology=methodology)
 
 
 class Mark(Evidence):

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cairn
-from cairn.evidence.audit import Labels
+from cairn.evidence.audit import Labels, labels_of
 from cairn.evidence.comparison import ClaimReport
 from cairn.evidence.golden import Golden, golden_path, read_golden
 from cairn.evidence.records import Record, read_records, record_name
 from cairn.evidence.report import Report, read_report
 from cairn.inventory import Entry, Inventory
-from cairn.inventory.models import NONE, UNKNOWN
 
 STATUSES = ("listed", "implemented", "run", "judged")
 
@@ -55,10 +54,7 @@ class Subject:
     @property
     def labels(self) -> Labels:
         """Return what the checklist asks of the inventory; null where it is unknown."""
-        labels = self.entry.labels
-        known = [word for word in labels.granularity if word not in (NONE, UNKNOWN)]
-        methodology = labels.methodology if labels.methodology not in (NONE, UNKNOWN) else None
-        return Labels(name=self.entry.bibliography.name, granularity=", ".join(known) or None, methodology=methodology)
+        return labels_of(self.entry)
 
     def tests_of(self, claim_key: str) -> tuple[ClaimReport, ...]:
         """Return our tests that stand for one of the paper's claims."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -119,19 +119,23 @@ FUNCTION_WORDS = [
 ]
 
 
+def _knob(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning})
+
+
 @dataclass(frozen=True)
 class Knobs:
-    """What makes an instance hard. Defaults are the protocol's `quest`."""
+    """What makes an instance hard. Defaults are the protocol's `quest`; each field's metadata has its meaning."""
 
-    horizon: int = 24  # turns, 8 to 200: length of the trajectory
-    forks: int = 6  # number of decisions that matter
-    place: Literal["spread", "early", "late"] = "spread"  # where the forks stand
-    loops: float = 0.34  # share of forks whose wrong exit leads back instead of being fatal
-    slip: float = 0.02  # chance that the world carries out a random option instead: stochastic transitions
-    fog: float = 0.5  # share of forks whose sign is hidden and must have been read on a note: partial observability
-    mix: float = 0.5  # share of routine rooms that ask for a plan, tool or format action: heterogeneous actions
-    veil: float = 1.0  # share of forks after which no omen tells right from wrong: no intermediate feedback
-    revisit: float = 1.0  # share of visits whose raw observation recurs; the others carry a stamp (not in the prompt)
+    horizon: int = _knob(24, "turns, 8 to 200: length of the trajectory")
+    forks: int = _knob(6, "number of decisions that matter")
+    place: Literal["spread", "early", "late"] = _knob("spread", "where the forks stand: spread, early or late")
+    loops: float = _knob(0.34, "share of forks whose wrong exit leads back instead of being fatal")
+    slip: float = _knob(0.02, "chance that the world does a random option instead: stochastic transitions")
+    fog: float = _knob(0.5, "share of forks whose sign is hidden, to be read on a note before: partial observability")
+    mix: float = _knob(0.5, "share of routine rooms that ask for a plan, tool or format action: mixed actions")
+    veil: float = _knob(1.0, "share of forks after which no omen tells right from wrong: no intermediate feedback")
+    revisit: float = _knob(1.0, "share of visits whose raw observation recurs; the others carry a stamp (not prompted)")
 
     def __post_init__(self) -> None:
         for name in ("loops", "slip", "fog", "mix", "veil", "revisit"):

@@ -1,0 +1,157 @@
+"""`cairn list`, `cairn validate`: the inventory as a whole, in the base install."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cairn.commands.status import statuses
+from cairn.commands.terminal import AsJson, add, output, print_json, printable, table, words
+from cairn.errors import UserError
+from cairn.inventory import CRITERIA, Entry, Finding, Inventory, Reading, load, read_all
+from cairn.inventory.findings import near
+from cairn.paths import data_root
+
+WITHOUT = "without_"
+
+
+def with_criteria(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for each criterion of the inventory, and one that leaves entries out by it."""
+    kept = [
+        one for one in inspect.signature(command, eval_str=True).parameters.values() if one.kind is not one.VAR_KEYWORD
+    ]
+    options = [_option(prefix, name) for prefix in ("", WITHOUT) for name in CRITERIA]
+    parameters = [*options, *kept]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def _option(prefix: str, name: str) -> inspect.Parameter:
+    flag = f"--{prefix}{name}".replace("_", "-")
+    panel = "Keep the entries without a word" if prefix else "Keep the entries with a word"
+    option = typer.Option(flag, metavar="WORD", show_default=False, rich_help_panel=panel)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(f"{prefix}{name}", kind, default=None, annotation=Annotated[list[str] | None, option])
+
+
+@with_criteria
+def list_entries(*, as_json: AsJson = False, **criteria: list[str] | None) -> None:
+    """List the entries of the inventory that meet all criteria, by our labels, with what has been done about them.
+
+    A wrong word is answered with the words that there are. An option may be given more than once.
+    """
+    found = load()
+    for name, asked in criteria.items():
+        for word in asked or ():
+            found = found.filter(**{name: word})
+    if as_json:
+        print_json([_summary(entry) for entry in found])
+    else:
+        _print_list(found)
+
+
+def _summary(entry: Entry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "name": entry.bibliography.name,
+        "title": entry.bibliography.title,
+        "year": entry.bibliography.year,
+        "labels": entry.labels.model_dump(mode="json", exclude={"why", "from_"}),
+        "needs": list(entry.needs),
+        "hooks": list(entry.hooks),
+        "status": list(statuses(entry.id)),
+    }
+
+
+def _print_list(found: Inventory) -> None:
+    console = output()
+    if not found.entries:
+        console.print("No entry meets all criteria.")
+        return
+    columns = ("id", "year", "setting", "credit to", "computed by", "needs", "status")
+    rows = table(*columns, right=["year"], whole=["id", "computed by", "status"])
+    for entry in found:
+        labels = entry.labels
+        add(rows, entry.id, str(entry.bibliography.year), words(labels.setting), words(labels.granularity),
+            labels.methodology, words(entry.needs), statuses(entry.id)[-1])  # fmt: skip
+    console.print(rows)
+    console.print(f"{_counts(found.entries)}. Labels are ours; `cairn show ID` has the survey's beside them.")
+
+
+def validate(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID|FILE|FOLDER]...", help="What to report on; everything unless given.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the inventory as data: each breach of a rule in one line, with file, line, value and repair.
+
+    FOLDER is one that holds `inventory/`. Exits with 2 when there is an error; a warning is only shown.
+    """
+    root, files = _resolve(targets or [])
+    reading = read_all(root)
+    shown = [one for one in reading.findings if not files or one.file in files]
+    errors = sum(one.rule.severity == "error" for one in shown)
+    counts = {"entries": len(reading.entries), "word_lists": len(reading.vocabularies),
+              "errors": errors, "warnings": len(shown) - errors}  # fmt: skip
+    if as_json:
+        print_json({"findings": [one.to_dict() for one in shown], "counts": counts})
+    else:
+        _print_findings(shown, reading, counts)
+    if errors:
+        raise typer.Exit(2)
+
+
+def _print_findings(shown: Sequence[Finding], reading: Reading, counts: dict[str, int]) -> None:
+    console = output()
+    for finding in shown:
+        console.print(printable(f"{finding.rule.severity}: {finding}"), soft_wrap=True)
+    lists, errors, warnings = (counts[name] for name in ("word_lists", "errors", "warnings"))
+    console.print(f"{_counts(reading.entries)} read, {lists} word lists: {errors} errors, {warnings} warnings.")
+
+
+def _counts(entries: Sequence[Entry]) -> str:
+    kinds = [entry.kind for entry in entries]
+    parts = ", ".join(f"{kinds.count(kind)} of kind {kind}" for kind in sorted(set(kinds), reverse=True))
+    return f"{len(kinds)} {'entry' if len(kinds) == 1 else 'entries'}" + (f" ({parts})" if parts else "")
+
+
+def _resolve(targets: Sequence[str]) -> tuple[Path, set[str]]:
+    """Return the data root that the targets lie in, and the files asked for, relative to it; none means all."""
+    root, files = data_root(), set[str]()
+    found = [_place(target, root) for target in targets]
+    roots = {place[0] for place in found} or {root}
+    if len(roots) > 1:
+        raise UserError("the targets lie in several data roots", value=list(targets), repair="check one root at a time")
+    for _, names in found:
+        files |= names
+    return roots.pop(), files
+
+
+def _place(target: str, root: Path) -> tuple[Path, set[str]]:
+    path = Path(target)
+    if (path / "inventory").is_dir():
+        return path.resolve(), set()
+    inventory = path.resolve().parent.parent
+    if path.is_file() and inventory.name == "inventory":
+        return inventory.parent, {path.resolve().relative_to(inventory.parent).as_posix()}
+    if path.exists():
+        raise UserError("not a file of an inventory", file=path, repair="put it under inventory/methods/ and name that")
+    return root, _files_of(target, root)
+
+
+def _files_of(entry_id: str, root: Path) -> set[str]:
+    files = {path.stem: path.relative_to(root).as_posix() for path in (root / "inventory").glob("*/*.yaml")}
+    entries = {stem: file for stem, file in files.items() if "/vocab/" not in file}
+    if entry_id not in entries:
+        raise UserError("no file and no entry has this name", value=entry_id, repair=near(entry_id, entries))
+    return {entries[entry_id]}

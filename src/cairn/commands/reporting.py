@@ -1,0 +1,195 @@
+"""`cairn report` and `cairn audit`: what the records show, and what our own run reports of the checklist."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from cairn.commands.terminal import (
+    AsJson,
+    add,
+    folded,
+    heading,
+    output,
+    print_json,
+    printable,
+    require_run_extra,
+    say,
+    table,
+)
+from cairn.errors import UserError
+from cairn.inventory import load
+from cairn.paths import data_root
+
+if TYPE_CHECKING:
+    from cairn.evidence.audit import Mark
+    from cairn.evidence.report import Report
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="DIR", help="Folder of a run, with results/; else the committed one.", show_default=False
+    ),
+]
+
+
+def report(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Methods; all that have been run unless given.", show_default=False),
+    ] = None,
+    out: Folder = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; exit with 2 where a report.json is not what its records give."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build report.json anew from the records, and show one table over all methods.
+
+    Where there are no records (an installed wheel holds none), the report that is there is shown as it is.
+    """
+    folders = _folders(ids or [], out)
+    if check:
+        _check(folders)
+        return
+    found = [_report(method, folder) for method, folder in folders.items()]
+    if as_json:
+        from cairn.commands.running import print_report_json
+
+        print_report_json(*found)
+    elif len(found) == 1 and ids:
+        from cairn.commands.report_tables import print_report
+
+        print_report(output(), found[0])
+    else:
+        from cairn.commands.report_tables import print_reports
+
+        print_reports(output(), found)
+
+
+def _folders(ids: Sequence[str], out: Path | None) -> dict[str, Path]:
+    """Return the folder of each method's evidence, by id."""
+    if out is not None:
+        if len(ids) != 1:
+            raise UserError(
+                "--out holds the run of one method", value=list(ids), repair="name that method: ID --out DIR"
+            )
+        return {_known(ids[0]): out}
+    home = data_root() / "reproductions"
+    chosen = [_known(one) for one in ids] or [path.parent.name for path in sorted(home.glob("*/reproduce.py"))]
+    found = {one: home / one for one in chosen if ids or _has_evidence(home / one)}
+    if not found:
+        raise UserError("no method has been run yet", file=home, repair="run one: cairn run ID")
+    return found
+
+
+def _known(entry_id: str) -> str:
+    return load()[entry_id].id
+
+
+def _has_evidence(folder: Path) -> bool:
+    return _has_records(folder) or (folder / "report.json").is_file()
+
+
+def _has_records(folder: Path) -> bool:
+    return any((folder / "results").glob("[!.]*.json"))
+
+
+def _report(method: str, folder: Path) -> Report:
+    if _has_records(folder):
+        return _rebuilt(method, folder)
+    from cairn.evidence.report import read_report
+
+    if not (folder / "report.json").is_file():
+        raise UserError(
+            "there is neither a record nor a report here", file=folder, repair=f"run it: cairn run {method}"
+        )
+    say(f"{method}: no records here; this is the report as it was built.")
+    return read_report(folder / "report.json")
+
+
+def _rebuilt(method: str, folder: Path) -> Report:
+    require_run_extra()
+    from cairn.lab.experiment import load_reproduction
+    from cairn.lab.judge import make_report
+    from cairn.lab.protocol import read_protocol
+
+    return make_report(load_reproduction(method), read_protocol(), folder, fresh=False)
+
+
+def _check(folders: dict[str, Path]) -> None:
+    stale = [folder / "report.json" for method, folder in folders.items() if not _is_rebuilt(method, folder)]
+    for path in stale:
+        output().print(f"{path} is not what its records give. Repair: cairn report", soft_wrap=True)
+    if stale:
+        raise typer.Exit(2)
+    output().print(f"{len(folders)} reports are what their records give.")
+
+
+def _is_rebuilt(method: str, folder: Path) -> bool:
+    """Say whether building the report in a copy of the folder gives the same bytes."""
+    committed = folder / "report.json"
+    if not _has_records(folder) or not committed.is_file():
+        return False
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary)
+        (copy / "results").symlink_to((folder / "results").resolve())
+        shutil.copyfile(committed, copy / "report.json")
+        _rebuilt(method, copy)
+        return (copy / "report.json").read_bytes() == committed.read_bytes()
+
+
+def audit(
+    id: Annotated[str, typer.Argument(metavar="ID", help="A method that has been run.")],
+    out: Folder = None,
+    as_json: AsJson = False,
+    paragraph: Annotated[bool, typer.Option("--paragraph", help="Print the methods paragraph alone.")] = False,
+) -> None:
+    """Apply the reporting checklist to our own run, and write the methods paragraph that a paper could paste."""
+    from cairn.evidence.audit import audit_run, labels_of
+    from cairn.evidence.paragraph import methods_paragraph
+    from cairn.evidence.report import read_report
+
+    entry = load()[id]
+    path = (data_root() / "reproductions" / entry.id if out is None else out) / "report.json"
+    if not path.is_file():
+        raise UserError(
+            "there is no report here", file=path, repair=f"run it, cairn run {entry.id}, and name its --out"
+        )
+    found = read_report(path)
+    if found.id != entry.id:
+        raise UserError(
+            "this is the report of another method", file=path, value=found.id, repair=f"cairn audit {found.id}"
+        )
+    marks, text = audit_run(found, labels_of(entry)), methods_paragraph(found, labels_of(entry))
+    if as_json:
+        print_json({"id": entry.id, "marks": [_plain(mark) for mark in marks], "paragraph": text})
+    elif paragraph:
+        sys.stdout.write(printable(text) + "\n")
+    else:
+        _print_audit(output(), entry.id, marks, text)
+
+
+def _plain(mark: Mark) -> dict[str, str]:
+    item = mark.item
+    return {"item": item.key, "text": item.text, "priority": item.priority, "status": mark.status,
+            "evidence": mark.evidence, "field": mark.field}  # fmt: skip
+
+
+def _print_audit(console: Console, entry_id: str, marks: Sequence[Mark], text: str) -> None:
+    reported = sum(mark.status == "yes" for mark in marks)
+    heading(console, f"{entry_id}: our run reports {reported} of {len(marks)} items")
+    rows = table("item", "priority", "mark", "evidence", whole=["priority", "mark"])
+    for mark in marks:
+        add(rows, folded(mark.item.text, console, 24), mark.item.priority, mark.status, mark.evidence)
+    console.print(rows)
+    heading(console, "Methods paragraph")
+    console.print(printable(text))

@@ -1,0 +1,184 @@
+"""`cairn run`, and the same for a person who starts `reproductions/<id>/reproduce.py` itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cairn.commands.terminal import AsJson, messages, output, require_run_extra, say
+from cairn.errors import UserError
+from cairn.inventory import load
+from cairn.inventory.findings import near
+
+if TYPE_CHECKING:
+    from cairn.evidence.report import Report
+    from cairn.lab.experiment import Reproduction
+    from cairn.lab.runner import Plan
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person asked for, as it was given."""
+
+    preset: str
+    seeds: int | None
+    device: str
+    out: Path | None
+    resume: bool
+    workers: int | None
+    model: str | None
+
+
+Preset = Annotated[str, typer.Option(help="smoke (seconds), cpu (minutes on two cores) or gpu.")]
+Seeds = Annotated[
+    int | None, typer.Option(min=1, help="How many seeds; the preset's number unless given.", show_default=False)
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder for results/ and report.json; out/<id>-<preset> unless given.", show_default=False),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Keep the finished cells of an earlier run in the same folder.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes, one thread each; the cores unless given.", show_default=False)
+]
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="NAME_OR_FOLDER", help="Another initial model than the embedded one.", show_default=False),
+]
+
+
+def run(  # noqa: PLR0913, PLR0917 - one for each option
+    id: Annotated[str, typer.Argument(metavar="ID", help="A method that has a reproduction.")],
+    preset: Preset = "cpu",
+    seeds: Seeds = None,
+    device: Device = "auto",
+    out: Out = None,
+    resume: Resume = False,
+    workers: Workers = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a reproduction: all arms over all seeds, then intervals, ledger and verdicts.
+
+    A finished cell (one arm, one task, one seed) is kept as a file; a run that was stopped goes on with --resume.
+    """
+    require_run_extra()
+    from cairn.lab.experiment import load_reproduction, reproduction_ids
+
+    if id not in reproduction_ids():
+        known = "there is no reproduction of this entry" if id in load() else "there is no reproduction with this id"
+        raise UserError(known, value=id, repair=near(id, reproduction_ids()))
+    reproduce(load_reproduction(id), Options(preset, seeds, device, out, resume, workers, model), as_json)
+
+
+def script_command(reproduction: Reproduction) -> typer.Typer:
+    """Return the command of a reproduction's own script: that of `run` without the id."""
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=reproduction.title)
+
+    @program.command(help=reproduction.title)
+    def script(
+        preset: Preset = "cpu",
+        seeds: Seeds = None,
+        device: Device = "auto",
+        out: Out = None,
+        resume: Resume = False,
+        workers: Workers = None,
+        model: Model = None,
+        as_json: AsJson = False,
+    ) -> None:
+        reproduce(reproduction, Options(preset, seeds, device, out, resume, workers, model), as_json)
+
+    return program
+
+
+def reproduce(reproduction: Reproduction, options: Options, as_json: bool) -> None:
+    """Run what the options say and print the report. Raises UserError, before anything is written, for wrong ones."""
+    plan = _plan(reproduction, options)
+    failed, report = _run(plan)
+    if as_json:
+        print_report_json(report)
+    else:
+        _print(plan, report)
+    if failed:
+        say(f"{failed} cells failed; their records hold the reason, and --resume runs them again.")
+        raise typer.Exit(1)
+
+
+def _plan(reproduction: Reproduction, options: Options) -> Plan:
+    from cairn.lab.model import load as load_model
+    from cairn.lab.model import pick_device, quiet
+    from cairn.lab.protocol import read_protocol
+    from cairn.lab.runner import EMBEDDED_MODEL, Plan
+
+    protocol = read_protocol()
+    preset = protocol.preset(options.preset)
+    device = pick_device(options.device)
+    if options.preset == "gpu" and device == "cpu":
+        say("The preset gpu is meant for a graphics card; on this processor it will take hours.")
+    quiet()
+    if options.model is not None:
+        load_model(options.model)  # a model that cannot be used is refused before any cell starts
+    first, count = protocol.first_seed, options.seeds or preset.seeds
+    cells = count * sum(len(arm.tasks or reproduction.tasks[:1]) for arm in reproduction.arms)
+    return Plan(
+        reproduction=reproduction,
+        protocol=protocol,
+        preset=options.preset,
+        seeds=tuple(range(first, first + count)),
+        device=device,
+        out=options.out or Path("out") / f"{reproduction.id}-{options.preset}",
+        resume=options.resume,
+        workers=min(options.workers or _cores(), cells),
+        model=options.model or str(EMBEDDED_MODEL),
+    )
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _run(plan: Plan) -> tuple[int, Report]:
+    """Return the number of failed cells and the report."""
+    from cairn.commands.watching import watcher
+    from cairn.lab.judge import make_report
+    from cairn.lab.runner import run as run_cells
+
+    updates = plan.protocol.preset(plan.preset).updates
+    console = messages()
+    earlier = (plan.out / "report.json").is_file()
+    try:
+        with watcher(console, updates) as watching:
+            records = run_cells(plan, watching)
+        say("Taking the fingerprint and the intervals ...")
+        # A report from before keeps its fingerprint: some of the records may be as old as that.
+        report = make_report(plan.reproduction, plan.protocol, plan.out, fresh=not (plan.resume and earlier))
+    except KeyboardInterrupt:
+        say(f"Stopped. Finished cells are kept in {plan.results}; the same command with --resume goes on from there.")
+        raise typer.Exit(INTERRUPTED) from None
+    return sum(record.status != "ok" for record in records), report
+
+
+def _print(plan: Plan, report: Report) -> None:
+    from cairn.commands.report_tables import print_report
+
+    console = output()
+    print_report(console, report)
+    console.print(f"\nRecords: {plan.results}\nReport: {plan.out / 'report.json'}", soft_wrap=True)
+
+
+def print_report_json(*reports: Report) -> None:
+    """Print one report as JSON, or several as a list."""
+    found: list[Any] = [report.model_dump(mode="json") for report in reports]
+    json.dump(found[0] if len(found) == 1 else found, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("\n")
