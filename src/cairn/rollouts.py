@@ -33,6 +33,7 @@ GATED_FIELDS: dict[str, tuple[str, ...]] = {
     "exact_advantages": ("oracle",),
     "agent_ids": ("agent_ids",),
     "parent_ids": ("tree_rollouts",),
+    "state_handles": ("mc_continuations",),
 }
 
 # Tensor fields by shape, for whoever selects, pads or reorders a batch.

@@ -17,6 +17,7 @@ from cairn.lab.policy import PolicyReader
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.tasks.world import World
 from cairn.method import Method, overridden_stages
+from cairn.rollouts import Rollouts
 
 STREAM = 1_000_000_007  # keeps these draws apart from those of training
 FIT_BATCHES = 20
@@ -46,22 +47,27 @@ def measure_fidelity(
 
     def open_services(worlds: Sequence[World], rollouts_each: int, batch: int, ledger: Ledger) -> TabularServices:
         stream = (seed, STREAM + batch)
-        needs = method.needs | {"oracle"}
-        return TabularServices(models, reader, ledger, needs, worlds=worlds, group_size=rollouts_each, seed=stream)
+        return TabularServices(
+            models, reader, ledger, method.needs, worlds=worlds, group_size=rollouts_each, seed=stream
+        )
 
     if "fit" in overridden_stages(type(method)):
         for batch in range(1, FIT_BATCHES + 1):
             services = open_services(panel.train, 1, batch, Ledger())
-            method.fit(method.reward(services.attach(method.collect(services))).declare(method.needs), services)
+            method.fit(method.reward(_collect(method, services)).declare(method.needs), services.door)
     ledger = Ledger()
     services = open_services(panel.evaluation, group_size, 0, ledger)
-    rollouts = null.rollouts(method.reward(services.attach(method.collect(services))))
+    rollouts = null.rollouts(method.reward(_collect(method, services)))
     credit = null.credit(method.credit(rollouts.declare(method.needs)), rollouts)
     mask = rollouts.turn_mask
     given = rollouts.mean_over_turns(credit.advantages)[mask].double().numpy()
     exact = services.exact_advantages(rollouts)[mask].double().numpy()
     forks = services.bifurcations()[mask.numpy()]
     return {**compare_credit(given, exact, forks), "flops": ledger.flops}
+
+
+def _collect(method: Method, services: TabularServices) -> Rollouts:
+    return services.attach(method.collect(services.door).replace(needs=None))
 
 
 def compare_credit(

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from cairn.lab.controls import NullControl
 from cairn.lab.critic import Critic
-from cairn.lab.exact import solve
+from cairn.lab.forms import Prompt, prompt_form
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import LanguageModel, token_logprobs
-from cairn.lab.policy import PolicyReader
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.tasks.world import World, join
 from cairn.method import Method
 from cairn.rollouts import ROLLOUT_FIELDS, TOKEN_FIELDS, TURN_FIELDS, Credit, Rollouts
+
+EVALUATION = 1_000_000_009  # keeps the dice of evaluations apart from those of the services
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,18 @@ class TrainSettings:
     clip_norm: float
     evaluate_every: int  # updates
     critic_learning_rate: float
+    prompt: Prompt = "windowed"  # the form of the prompt
+    evaluation_episodes: int = 16  # in each instance, for each point of the curve; where success cannot be exact
     flops_budget: float | None = None  # stop at this many FLOPs instead of after `updates`
     max_updates: int | None = None  # where a budget in FLOPs would take too long
 
 
 @dataclass(frozen=True)
 class Point:
-    """One evaluation on the curve; `success` is the exact success probability on the evaluation panel."""
+    """One evaluation on the curve; `success` is the success probability on the evaluation panel.
+
+    It is exact where `extra` does not give its `success_standard_error`.
+    """
 
     update: int
     success: float
@@ -67,7 +73,7 @@ class Trainer:
         self.turns: list[int] = []
         self.turn_tokens: list[int] = []
         self.method, self.null, self._panel, self._settings, self._seed = method, null, panel, settings, seed
-        self._reader = PolicyReader(model.tokenizer)
+        self._form = prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes)
         self._evaluation = join(panel.evaluation)
         critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
         self._models = Models(
@@ -100,7 +106,7 @@ class Trainer:
         Raises FloatingPointError when the loss or its gradient is not finite.
         """
         services = self._services(update)
-        rollouts = self.method.collect(services)
+        rollouts = self.method.collect(services.door).replace(needs=None)
         rollouts = keep_rollouts(rollouts, self.method.filter(rollouts.declare(self.method.needs)))
         if not rollouts.group_ids.numel():
             return {}
@@ -109,7 +115,7 @@ class Trainer:
         credit = self.null.credit(self.method.credit(seen), rollouts)
         loss, gradient_norm = self._learn(seen, credit, update)
         services.bill_training(rollouts)
-        self.method.fit(seen, services)
+        self.method.fit(seen, services.door)
         self._note_lengths(rollouts)
         return {
             "loss": loss,
@@ -119,9 +125,12 @@ class Trainer:
         }
 
     def evaluate(self, update: int, extra: dict[str, float]) -> Point:
-        """Solve the evaluation panel exactly under the current policy. Not billed."""
-        success = solve(self._reader.read(self._models.policy, self._evaluation)).success()
-        return Point(update, float(success.mean()), self.ledger.totals(), extra)
+        """Measure success on the evaluation panel under the current policy. Not billed."""
+        player = self._form.player(self._models.policy, self._evaluation)
+        success = player.success(np.random.default_rng([self._seed, update, EVALUATION]))
+        error = success.standard_error
+        stated = {} if error is None else {"success_standard_error": error}
+        return Point(update, success.mean, self.ledger.totals(), {**extra, **stated})
 
     def _spent(self, update: int) -> bool:
         settings = self._settings
@@ -134,7 +143,7 @@ class Trainer:
         chosen = rng.choice(len(self._panel.train), self._settings.tasks_per_update, replace=False)
         return TabularServices(
             self._models,
-            self._reader,
+            self._form,
             self.ledger,
             self.method.needs,
             worlds=[self._panel.train[i] for i in chosen],
@@ -150,7 +159,7 @@ class Trainer:
         weights = self._models.policy.network.parameters()
         norm = nn.utils.clip_grad_norm_(weights, self._settings.clip_norm)
         if not (loss.isfinite() and norm.isfinite()):
-            raise FloatingPointError(f"update {update}: loss {float(loss)}, gradient norm {float(norm)}")
+            raise FloatingPointError(f"update {update}: loss {float(loss.detach())}, gradient norm {float(norm)}")
         self._optimiser.step()
         return float(loss.detach()), float(norm)
 

@@ -1,27 +1,27 @@
-"""The services of a training run on tabular worlds: sampling, forking, scoring, critic. Every call is billed."""
+"""The services of a training run on worlds: sampling, forking, scoring, critic. Every call is billed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cairn.lab.collate import windowed_rollouts
+from cairn.lab import montecarlo
 from cairn.lab.critic import Critic
-from cairn.lab.episodes import Episodes, play
-from cairn.lab.exact import ExactCredit, solve
+from cairn.lab.door import Door
+from cairn.lab.episodes import Branch, Episodes
+from cairn.lab.exact import ExactCredit
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import LanguageModel, token_logprobs
-from cairn.lab.policy import PolicyReader, PolicyTable
+from cairn.lab.players import Player, PromptForm
 from cairn.lab.tasks.world import World, join
-from cairn.rollouts import Rollouts, UndeclaredNeedError
+from cairn.rollouts import Rollouts
 
-SAMPLING, FORKS = range(2)  # streams of random numbers that must not touch each other
+SAMPLING, FORKS, ESTIMATES = range(3)  # streams of random numbers that must not touch each other
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Models:
 
 
 class TabularServices:
-    """Implements `cairn.method.Services` for one update. A service that the method does not declare refuses."""
+    """Implements `cairn.method.Services` for one update, and what else the laboratory asks; methods get the `door`."""
 
     def __init__(
         self,
         models: Models,
-        reader: PolicyReader,
+        form: PromptForm,
         ledger: Ledger,
         needs: frozenset[str],
         *,
@@ -48,42 +48,53 @@ class TabularServices:
         seed: tuple[int, int],
     ) -> None:
         """Open the services of an update. seed: (run, update)."""
-        self._models, self._reader, self._ledger, self._needs = models, reader, ledger, needs
+        self._models, self._form, self._ledger, self._needs = models, form, ledger, needs
         self._worlds, self._group_size, self._seed = join(worlds), group_size, seed
-        self._table: PolicyTable | None = None
+        self._calls = {SAMPLING: 0, FORKS: 0}
+        self._current: Player | None = None
         self._episodes: Episodes | None = None
+
+    @property
+    def door(self) -> Door:
+        """Return what the method is handed."""
+        return Door(self, self._needs)
 
     def rollouts(self) -> Rollouts:
         """Sample `group_size` rollouts in each world of the update."""
         world = np.repeat(np.arange(len(self._worlds.worlds)), self._group_size)
-        table = self._read_policy()
-        self._episodes = play(table, self._worlds.starts[world], world, np.zeros_like(world), self._rng(SAMPLING))
-        self._bill_play(self._episodes, resets=world.size)
-        return windowed_rollouts(table, self._episodes, draw_seed=self._seed[0] * 1_000_003 + self._seed[1])
+        self._episodes = self._player().play(world, self._rng(SAMPLING))
+        self._bill_play(self._episodes)
+        return self._player().rollouts(self._episodes, draw_seed=self._seed[0] * 1_000_003 + self._seed[1])
 
     def continuations(self, rollouts: Rollouts, count: int) -> Tensor:
         """See `cairn.method.Services.continuations`."""
-        self._require("mc_continuations")
-        mask = rollouts.replace(needs=None).turn_mask.numpy()
+        rollouts = rollouts.replace(needs=None)
+        mask = rollouts.turn_mask.numpy()
         handles, inverse = np.unique(rollouts.require("state_handles").numpy()[mask], return_inverse=True)
-        turn, state = np.divmod(np.repeat(handles, count), self._worlds.terminal.size)
-        world = np.searchsorted(self._worlds.offsets, state, side="right") - 1
-        forks = play(self._read_policy(), state, world, turn, self._rng(FORKS))
-        self._bill_play(forks, resets=state.size)
+        rollout, turn = self._find(handles)
+        branch = Branch(np.repeat(rollout, count), np.repeat(turn, count))
+        forks = self._player().fork(self._played(), branch, self._rng(FORKS))
+        self._bill_play(forks)
         result = np.zeros((*mask.shape, count), dtype=np.float32)
         result[mask] = forks.rewards.reshape(-1, count)[inverse]
         return torch.from_numpy(result)
 
     def fit_critic(self, rollouts: Rollouts, targets: Tensor) -> float:
         """See `cairn.method.Services.fit_critic`."""
-        self._require("learned_critic")
         self._bill_rows(rollouts, "trained_tokens", passes=3)
         return self._the_critic().fit(rollouts, targets)
 
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:  # noqa: ARG002 - the batch is the one just played
         """See `cairn.method.Services.exact_advantages`. Not billed: no method could buy it."""
-        self._require("oracle")
         return torch.from_numpy(self.exact().advantages(self._played()).astype(np.float32))
+
+    def monte_carlo_advantages(self, rollouts: Rollouts, continuations: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - the batch is the one just played
+        """Estimate what `exact_advantages` would return, in any prompt form (laboratory only, not billed).
+
+        Returns the estimate and its standard error, both (R, K); see `cairn.lab.montecarlo.advantages`.
+        """
+        found = montecarlo.advantages(self._player(), self._played(), continuations, self._rng(ESTIMATES))
+        return torch.from_numpy(found.value).float(), torch.from_numpy(found.standard_error).float()
 
     def bifurcations(self) -> NDArray[np.bool_]:
         """(R, K) the turn started at a planted fork (laboratory only)."""
@@ -103,8 +114,11 @@ class TabularServices:
         self._bill_rows(rollouts, "trained_tokens", passes=3)
 
     def exact(self) -> ExactCredit:
-        """Solve the update's worlds under the current policy (laboratory only, not billed)."""
-        return solve(self._read_policy())
+        """Solve the update's worlds under the current policy (laboratory only, not billed).
+
+        Raises UserError where the prompt form rules that out.
+        """
+        return self._player().exact()
 
     def _played(self) -> Episodes:
         if self._episodes is None:
@@ -116,17 +130,23 @@ class TabularServices:
             raise RuntimeError("this run has no critic")
         return self._models.critic
 
-    def _read_policy(self) -> PolicyTable:
-        if self._table is None:
-            self._table = self._reader.read(self._models.policy, self._worlds)
-        return self._table
+    def _player(self) -> Player:
+        if self._current is None:
+            self._current = self._form.player(self._models.policy, self._worlds)
+        return self._current
+
+    def _find(self, handles: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return rollout and turn of the first visit to each situation."""
+        episodes = self._played()
+        rollout, turn = np.nonzero(episodes.alive)
+        known, first = np.unique(self._player().situations(episodes)[rollout, turn], return_index=True)
+        visit = first[np.searchsorted(known, handles)]
+        return rollout[visit], turn[visit]
 
     def _rng(self, stream: int) -> np.random.Generator:
-        return np.random.default_rng([*self._seed, stream])
-
-    def _require(self, need: str) -> None:
-        if need not in self._needs:
-            _refuse(need)
+        """Return fresh dice for each call: a second batch of an update must not repeat the first."""
+        self._calls[stream] += 1
+        return np.random.default_rng([*self._seed, stream, self._calls[stream] - 1])
 
     @torch.no_grad()
     def _score_reference(self, rollouts: Rollouts) -> Tensor:
@@ -137,20 +157,27 @@ class TabularServices:
         scored, _ = token_logprobs(self._models.reference.network, rows.to(device), mask.to(device))
         return scored.cpu()[inverse] * rollouts.action_mask
 
-    def _bill_play(self, episodes: Episodes, resets: int) -> None:
-        rollout, turn = np.nonzero(episodes.alive)
-        table = self._read_policy()
-        prompts = table.prompt_lengths[self._worlds.prompt[episodes.states[rollout, turn]]]
-        spoken = episodes.lengths[rollout, turn]
+    def _bill_play(self, episodes: Episodes) -> None:
+        alive = episodes.alive
+        prompts, spoken, context = (
+            values[alive] for values in (episodes.prompt_tokens, episodes.lengths, episodes.context_tokens)
+        )
         self._ledger.generated_tokens += int(spoken.sum())
         self._ledger.prompt_tokens += int(prompts.sum())
-        self._ledger.environment_steps += rollout.size
-        self._ledger.environment_resets += resets
-        # The last token of a turn is sampled but not read.
-        self._ledger.flops += self._flops(prompts + spoken - 1, prompts)
+        self._ledger.environment_steps += int(alive.sum())
+        self._ledger.environment_resets += len(alive)
+        self._ledger.flops += self._flops(prompts, spoken, context)
 
-    def _flops(self, read: NDArray[np.int64], prompts: NDArray[np.int64]) -> float:
-        contexts = prompts**2 + (read * (read + 1) - prompts * (prompts + 1)) // 2
+    def _flops(self, prompts: NDArray[np.int64], spoken: NDArray[np.int64], context: NDArray[np.int64]) -> float:
+        """FLOPs of turns that read a prompt as one block behind their context and then speak token by token.
+
+        The last token of a turn is sampled but not read, unless the row goes on: then the next turn reads it first.
+        """
+        pending = (context > 0).astype(np.int64)
+        start = context + prompts
+        stop = start + spoken - 1
+        contexts = pending * context + prompts * start + (stop * (stop + 1) - start * (start + 1)) // 2
+        read = pending + prompts + spoken - 1
         return self._models.policy.cost.forward_flops(torch.from_numpy(read), torch.from_numpy(contexts))
 
     def _bill_rows(self, rollouts: Rollouts, account: str, passes: int) -> None:
@@ -158,7 +185,3 @@ class TabularServices:
         lengths = rollouts.attention_mask.sum(1)
         setattr(self._ledger, account, getattr(self._ledger, account) + int(lengths.sum()))
         self._ledger.flops += passes * self._models.policy.cost.forward_flops(lengths, lengths**2)
-
-
-def _refuse(need: str) -> NoReturn:
-    raise UndeclaredNeedError(f"a service was called that needs `{need}`, which the method's `needs` does not list")
