@@ -136,15 +136,18 @@ def walk(speaker: Speaker, start: Start, rng: np.random.Generator) -> Episodes:
 def concatenate(parts: Sequence[Episodes]) -> Episodes:
     """Put batches of episodes of the same worlds under each other; the last state of a short one stays on."""
     turns = max(part.alive.shape[1] for part in parts)
-    fields: dict[str, list[NDArray[Any]]] = {field.name: [] for field in dataclasses.fields(Episodes)}
-    for part in parts:
-        missing = turns - part.alive.shape[1]
-        for name, values in vars(part).items():
-            if values.ndim > 1:
-                last = values[:, -1:] if name == "states" else np.full_like(values[:, :1], -(name == "options"))
-                values = np.concatenate([values, *[last] * missing], axis=1)
-            fields[name].append(values)
-    return Episodes(**{name: np.concatenate(values) for name, values in fields.items()})
+    names = [field.name for field in dataclasses.fields(Episodes)]
+    return Episodes(**{n: np.concatenate([_lengthen(n, getattr(part, n), turns) for part in parts]) for n in names})
+
+
+def _lengthen(name: str, values: NDArray[Any], turns: int) -> NDArray[Any]:
+    """Pad a field of `Episodes` to `turns` turns."""
+    if values.ndim == 1:
+        return values
+    if name == "states":
+        return np.pad(values, ((0, 0), (0, turns + 1 - values.shape[1])), mode="edge")
+    width = [(0, 0), (0, turns - values.shape[1]), *[(0, 0)] * (values.ndim - 2)]
+    return np.pad(values, width, constant_values=-1 if name == "options" else 0)
 
 
 def take(episodes: Episodes, index: IntArray) -> Episodes:

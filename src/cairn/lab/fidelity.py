@@ -10,10 +10,10 @@ from scipy.stats import spearmanr
 
 from cairn.lab.controls import NullControl
 from cairn.lab.critic import Critic
+from cairn.lab.forms import prompt_form
 from cairn.lab.ledger import Ledger
 from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.model import LanguageModel
-from cairn.lab.policy import PolicyReader
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.tasks.world import World
 from cairn.method import Method, overridden_stages
@@ -43,12 +43,12 @@ def measure_fidelity(
     """
     critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
     models = Models(model, model, critic if "learned_critic" in method.needs else None)
-    reader = PolicyReader(model.tokenizer)
+    form = prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes)
 
     def open_services(worlds: Sequence[World], rollouts_each: int, batch: int, ledger: Ledger) -> TabularServices:
         stream = (seed, STREAM + batch)
         return TabularServices(
-            models, reader, ledger, method.needs, worlds=worlds, group_size=rollouts_each, seed=stream
+            models, form, ledger, method.needs, worlds=worlds, group_size=rollouts_each, seed=stream
         )
 
     if "fit" in overridden_stages(type(method)):

@@ -37,7 +37,8 @@ def advantages(player: Player, episodes: Episodes, continuations: int, rng: np.r
     """
     _require_two("continuations", continuations)
     rollout, turn = np.nonzero(episodes.alive)
-    after, before = (_returns(player, episodes, Branch(rollout, turn, side), continuations, rng) for side in (True, False))
+    after = _returns(player, episodes, Branch(rollout, turn, after=True), continuations, rng)
+    before = _returns(player, episodes, Branch(rollout, turn), continuations, rng)
     value, error = np.zeros((2, *episodes.alive.shape))
     value[rollout, turn] = after.mean(1) - before.mean(1)
     error[rollout, turn] = np.sqrt((after.var(1, ddof=1) + before.var(1, ddof=1)) / continuations)

@@ -13,7 +13,7 @@ from torch import Tensor
 from cairn.lab import montecarlo
 from cairn.lab.critic import Critic
 from cairn.lab.door import Door
-from cairn.lab.episodes import Branch, Episodes
+from cairn.lab.episodes import Branch, Episodes, concatenate
 from cairn.lab.exact import ExactCredit
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import LanguageModel, token_logprobs
@@ -50,9 +50,9 @@ class TabularServices:
         """Open the services of an update. seed: (run, update)."""
         self._models, self._form, self._ledger, self._needs = models, form, ledger, needs
         self._worlds, self._group_size, self._seed = join(worlds), group_size, seed
-        self._calls = {SAMPLING: 0, FORKS: 0}
+        self._calls = {SAMPLING: 0, FORKS: 0, ESTIMATES: 0}
         self._current: Player | None = None
-        self._episodes: Episodes | None = None
+        self._batches: list[Episodes] = []  # all that were sampled in this update
 
     @property
     def door(self) -> Door:
@@ -62,18 +62,17 @@ class TabularServices:
     def rollouts(self) -> Rollouts:
         """Sample `group_size` rollouts in each world of the update."""
         world = np.repeat(np.arange(len(self._worlds.worlds)), self._group_size)
-        self._episodes = self._player().play(world, self._rng(SAMPLING))
-        self._bill_play(self._episodes)
-        return self._player().rollouts(self._episodes, draw_seed=self._seed[0] * 1_000_003 + self._seed[1])
+        episodes = self._player().play(world, self._rng(SAMPLING))
+        self._batches.append(episodes)
+        self._bill_play(episodes)
+        return self._player().rollouts(episodes, draw_seed=self._seed[0] * 1_000_003 + self._seed[1])
 
     def continuations(self, rollouts: Rollouts, count: int) -> Tensor:
         """See `cairn.method.Services.continuations`."""
         rollouts = rollouts.replace(needs=None)
         mask = rollouts.turn_mask.numpy()
         handles, inverse = np.unique(rollouts.require("state_handles").numpy()[mask], return_inverse=True)
-        rollout, turn = self._find(handles)
-        branch = Branch(np.repeat(rollout, count), np.repeat(turn, count))
-        forks = self._player().fork(self._played(), branch, self._rng(FORKS))
+        forks = self._fork(np.repeat(handles, count))
         self._bill_play(forks)
         result = np.zeros((*mask.shape, count), dtype=np.float32)
         result[mask] = forks.rewards.reshape(-1, count)[inverse]
@@ -88,8 +87,8 @@ class TabularServices:
         """See `cairn.method.Services.exact_advantages`. Not billed: no method could buy it."""
         return torch.from_numpy(self.exact().advantages(self._played()).astype(np.float32))
 
-    def monte_carlo_advantages(self, rollouts: Rollouts, continuations: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - the batch is the one just played
-        """Estimate what `exact_advantages` would return, in any prompt form (laboratory only, not billed).
+    def monte_carlo_advantages(self, continuations: int) -> tuple[Tensor, Tensor]:
+        """Estimate the advantages of the batch just played, in any prompt form (laboratory only, not billed).
 
         Returns the estimate and its standard error, both (R, K); see `cairn.lab.montecarlo.advantages`.
         """
@@ -121,9 +120,9 @@ class TabularServices:
         return self._player().exact()
 
     def _played(self) -> Episodes:
-        if self._episodes is None:
+        if not self._batches:
             raise RuntimeError("nothing was sampled yet: rollouts() comes first")
-        return self._episodes
+        return self._batches[-1]
 
     def _the_critic(self) -> Critic:
         if self._models.critic is None:
@@ -135,13 +134,13 @@ class TabularServices:
             self._current = self._form.player(self._models.policy, self._worlds)
         return self._current
 
-    def _find(self, handles: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return rollout and turn of the first visit to each situation."""
-        episodes = self._played()
+    def _fork(self, handles: NDArray[np.int64]) -> Episodes:
+        """Play on from situations (F,), each where one of the batches came to it first."""
+        episodes = concatenate(self._batches)
         rollout, turn = np.nonzero(episodes.alive)
         known, first = np.unique(self._player().situations(episodes)[rollout, turn], return_index=True)
         visit = first[np.searchsorted(known, handles)]
-        return rollout[visit], turn[visit]
+        return self._player().fork(episodes, Branch(rollout[visit], turn[visit]), self._rng(FORKS))
 
     def _rng(self, stream: int) -> np.random.Generator:
         """Return fresh dice for each call: a second batch of an update must not repeat the first."""

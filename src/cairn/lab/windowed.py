@@ -1,4 +1,4 @@
-"""The windowed prompt: task, memory and observation. The policy is Markov in the state, and one table holds all of it."""
+"""The windowed prompt: task, memory, observation. The policy is Markov in the state, and one table holds all of it."""
 
 from __future__ import annotations
 
