@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+import yaml
+from pydantic import BaseModel
 from tests.evidence.samples import failed_record, sample_claim, sample_experiment, sample_records
 
 from cairn.evidence.experiment import Experiment
 from cairn.evidence.records import Record, write_record
 from cairn.evidence.report import build_report, write_report
+from cairn.inventory import Inventory, load
 from cairn.site import build
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 METHOD = "gigpo"
 PAPER_CLAIM = f"{METHOD}#alfworld-over-grpo"
+Part = TypeVar("Part", bound=BaseModel)
+# Ends the elements it may stand in, opens others, and uses what Markdown knows.
+HOSTILE = (
+    "</title></p></svg><script>alert(1)</script><img src=x onerror=alert(2)>\"' onclick=alert(3) "
+    "[x](javascript:alert(4)) `*_{: .a }"
+)
 # A case of its own: the real examples may change without moving a test of the site.
 GOLDEN = """
 origin: invented for a test
@@ -76,3 +87,38 @@ def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site."""
     pytest.importorskip("material", reason="mkdocs-material renders the site")
     return build(root, tmp_path_factory.mktemp("site") / "out")
+
+
+@pytest.fixture(scope="session")
+def hostile_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site with an entry, records and a worked example whose every free text is an attack."""
+    pytest.importorskip("material", reason="mkdocs-material renders the site")
+    root = bare_root(tmp_path_factory.mktemp("hostile"))
+    records = [*invented_records()[:-1], invented_records()[-1].model_copy(update={"reason": HOSTILE})]
+    claim = sample_claim("faster", text=HOSTILE, why=HOSTILE, basis=HOSTILE)
+    folder = fill(root, sample_experiment(id=METHOD, title=HOSTILE, claims=(claim,), deviations=(HOSTILE,)), records)
+    golden = yaml.safe_load(GOLDEN)
+    first = golden["batch"][0]
+    first["group"] = first["turns"][0]["observation"] = golden["origin"] = HOSTILE
+    (folder / "golden.yaml").write_text(yaml.safe_dump(golden), encoding="utf-8")
+    attacked = _attacked(load(root))
+    with pytest.MonkeyPatch.context() as patch:
+        # The inventory's own rules refuse such text; the site must not rest on that.
+        patch.setattr("cairn.site.writer.load", lambda _: attacked)
+        return build(root, tmp_path_factory.mktemp("attacked") / "out")
+
+
+def _attacked(inventory: Inventory) -> Inventory:
+    entry = inventory[METHOD]
+    bad = {
+        "bibliography": _fouled(entry.bibliography, "name", "title"),
+        "rule": _fouled(entry.rule, "credited", "formula", "loss").model_copy(update={"procedure": (HOSTILE,)}),
+        "claims": tuple(_fouled(claim, "text", "numbers") for claim in entry.claims),
+        "sources": {key: _fouled(source, "ref", "seen") for key, source in entry.sources.items()},
+    }
+    others = (one for one in inventory if one.id != METHOD)
+    return dataclasses.replace(inventory, entries=(entry.model_copy(update=bad), *others))
+
+
+def _fouled(block: Part, *fields: str) -> Part:
+    return block.model_copy(update={field: f"{field} {HOSTILE}" for field in fields})

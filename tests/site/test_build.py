@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import yaml
-from pydantic import BaseModel
-from tests.evidence.samples import failed_record, sample_claim, sample_experiment, sample_records
-from tests.site.conftest import GOLDEN, METHOD, bare_root, fill
+from tests.site.conftest import HOSTILE, METHOD, bare_root
 from tests.site.html_reader import Page, read
 
 from cairn.errors import UserError
-from cairn.inventory import Inventory, load
+from cairn.inventory import load
 from cairn.site import build
 from cairn.site.writer import GENERATED
 
-Part = TypeVar("Part", bound=BaseModel)
 LOADING = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data"}
-HOSTILE = "</title></p><script>alert(1)</script><img src=x onerror=alert(2)>\"' onclick=alert(3) [x](javascript:alert(4)) `*_{: .a }"
 # The site keeps the text but for runs of spaces.
 SHOWN = " ".join(HOSTILE.split())
 
@@ -96,39 +89,8 @@ def test_labels_lead_to_words_that_the_overview_knows(site: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The page of an entry, with records and a worked example, whose every free text is an attack."""
-    root = bare_root(tmp_path_factory.mktemp("hostile"))
-    attacked = _attacked(load(root))
-    records = [one.model_copy(update={"method": METHOD}) for one in (*sample_records()[:-1], failed_record("exact", 4))]
-    records[-1] = records[-1].model_copy(update={"reason": HOSTILE})
-    claim = sample_claim("faster", text=HOSTILE, why=HOSTILE, basis=HOSTILE)
-    experiment = sample_experiment(id=METHOD, title=HOSTILE, claims=(claim,), deviations=(HOSTILE,))
-    folder = fill(root, experiment, records)
-    golden = yaml.safe_load(GOLDEN)
-    golden["batch"][0]["group"] = golden["batch"][0]["turns"][0]["observation"] = golden["origin"] = f"</svg>{HOSTILE}"
-    (folder / "golden.yaml").write_text(yaml.safe_dump(golden), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        # The inventory's own rules refuse such text; the site must not rest on that.
-        patch.setattr("cairn.site.writer.load", lambda _: attacked)
-        out = build(root, tmp_path_factory.mktemp("built") / "out")
-    return read(out / "methods" / f"{METHOD}.html")
-
-
-def _attacked(inventory: Inventory) -> Inventory:
-    entry = inventory[METHOD]
-    bad = {
-        "bibliography": _fouled(entry.bibliography, "name", "title"),
-        "rule": _fouled(entry.rule, "credited", "formula", "loss").model_copy(update={"procedure": (HOSTILE,)}),
-        "claims": tuple(_fouled(claim, "text", "numbers") for claim in entry.claims),
-        "sources": {key: _fouled(source, "ref", "seen") for key, source in entry.sources.items()},
-    }
-    others = (one for one in inventory if one.id != METHOD)
-    return dataclasses.replace(inventory, entries=(entry.model_copy(update=bad), *others))
-
-
-def _fouled(block: Part, *fields: str) -> Part:
-    return block.model_copy(update={field: f"{field} {HOSTILE}" for field in fields})
+def hostile_page(hostile_site: Path) -> Page:
+    return read(hostile_site / "methods" / f"{METHOD}.html")
 
 
 def test_text_of_strangers_opens_nothing(hostile_page: Page) -> None:
