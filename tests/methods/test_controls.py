@@ -1,0 +1,126 @@
+"""Null controls corrupt one thing and leave the rest alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cairn.interchange import Layout, to_rollouts
+from cairn.lab.controls import (
+    ExactCredit,
+    NullControl,
+    ShuffledCredit,
+    ShuffledObservations,
+    ShuffledTurnValues,
+    permute_rows,
+)
+from cairn.methods.gigpo import GiGPO, anchor_groups
+from cairn.methods.ppo_gae import PPOGAE
+from cairn.rollouts import Credit, Rollouts
+from cairn.testing import sample_rollouts
+
+LAYOUTS: tuple[Layout, ...] = ("turn", "episode")
+
+
+def _distinct(rollouts: Rollouts) -> Credit:
+    """A credit of its own for each turn."""
+    numbers = torch.arange(1.0, rollouts.turn_mask.numel() + 1, dtype=torch.float64)
+    return Credit(rollouts.spread_turns(numbers.reshape(rollouts.turn_mask.shape)))
+
+
+def _turn_multisets(rollouts: Rollouts, credit: Credit) -> list[list[float]]:
+    spoken = rollouts.mean_over_turns(rollouts.action_mask.double()) > 0
+    means = rollouts.mean_over_turns(credit.advantages)
+    return [sorted(row[mask].tolist()) for row, mask in zip(means, spoken, strict=True)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_shuffled_credit_keeps_each_rollouts_turn_credits(layout: Layout) -> None:
+    rollouts = to_rollouts(sample_rollouts(), layout).replace(draw_seed=3)
+    credit = _distinct(rollouts)
+    shuffled = ShuffledCredit().credit(credit, rollouts)
+    assert _turn_multisets(rollouts, shuffled) == _turn_multisets(rollouts, credit)
+    assert not torch.equal(shuffled.advantages, credit.advantages)
+    assert not shuffled.advantages[~rollouts.action_mask].any()
+    inside = rollouts.spread_turns(rollouts.mean_over_turns(shuffled.advantages))
+    torch.testing.assert_close(inside, shuffled.advantages)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_shuffled_tokens_keep_each_rollouts_token_credits(layout: Layout) -> None:
+    rollouts = to_rollouts(sample_rollouts(), layout)
+    credit = PPOGAE().credit(rollouts)
+    shuffled = ShuffledCredit(unit="token").credit(credit, rollouts)
+    index = rollouts.action_index()
+    before, after = (c.advantages.flatten()[index.flat] for c in (credit, shuffled))
+    for was, now, mask in zip(before, after, index.mask, strict=True):
+        assert sorted(was[mask].tolist()) == sorted(now[mask].tolist())
+    assert not torch.equal(shuffled.advantages, credit.advantages)
+    assert not shuffled.advantages[~rollouts.action_mask].any()
+
+
+@pytest.mark.parametrize("unit", ["turn", "token"])
+def test_the_shuffle_follows_the_draw_of_the_batch(unit: str) -> None:
+    rollouts = to_rollouts(sample_rollouts())
+    credit, control = _distinct(rollouts), ShuffledCredit(unit="turn" if unit == "turn" else "token")
+    again = control.credit(credit, rollouts).advantages
+    assert torch.equal(control.credit(credit, rollouts).advantages, again)
+    assert not torch.equal(control.credit(credit, rollouts.replace(draw_seed=1)).advantages, again)
+
+
+def test_shuffled_credit_keeps_the_loss_mask() -> None:
+    rollouts = to_rollouts(sample_rollouts())
+    credit = Credit(_distinct(rollouts).advantages, rollouts.action_mask)
+    assert ShuffledCredit().credit(credit, rollouts).loss_mask is rollouts.action_mask
+
+
+def test_the_shuffle_puts_every_turn_everywhere_equally_often() -> None:
+    mask = torch.tensor([[True, True, False, True]]).expand(6000, 4)
+    values = torch.tensor([[1.0, 2.0, 9.0, 3.0]]).expand(6000, 4)
+    moved = permute_rows(values, mask, torch.Generator().manual_seed(0))
+    assert (moved[:, 2] == 9).all()
+    for place in (0, 1, 3):
+        shares = torch.bincount(moved[:, place].long(), minlength=4)[1:] / 6000
+        assert shares.tolist() == pytest.approx([1 / 3] * 3, abs=0.03)  # 0.03 is five standard errors
+
+
+def test_shuffled_observations_keep_the_sizes_of_anchor_groups() -> None:
+    rollouts = to_rollouts(sample_rollouts())
+    shuffled = ShuffledObservations().rollouts(rollouts)
+    assert rollouts.observation_keys is not None
+    assert shuffled.observation_keys is not None
+    assert not torch.equal(rollouts.observation_keys, shuffled.observation_keys)
+    before, after = (
+        anchor_groups(keys, rollouts.group_ids)[rollouts.turn_mask]
+        for keys in (rollouts.observation_keys, shuffled.observation_keys)
+    )
+    assert before.bincount().tolist() == after.bincount().tolist()
+    assert torch.equal(rollouts.observation_keys[~rollouts.turn_mask], shuffled.observation_keys[~rollouts.turn_mask])
+    assert not torch.equal(GiGPO().credit(rollouts).advantages, GiGPO().credit(shuffled).advantages)
+
+
+def test_shuffled_turn_values_stay_in_their_rollout() -> None:
+    rollouts = to_rollouts(sample_rollouts())
+    shuffled = ShuffledTurnValues().rollouts(rollouts)
+    assert rollouts.turn_values is not None
+    assert shuffled.turn_values is not None
+    assert torch.equal(rollouts.turn_values.sort(1).values, shuffled.turn_values.sort(1).values)
+    assert not torch.equal(rollouts.turn_values, shuffled.turn_values)
+
+
+def test_the_empty_control_changes_nothing() -> None:
+    rollouts = to_rollouts(sample_rollouts())
+    credit = _distinct(rollouts)
+    assert NullControl().rollouts(rollouts) is rollouts
+    assert NullControl().credit(credit, rollouts) is credit
+
+
+def test_exact_credit_is_scaled_to_unit_size_and_not_centred() -> None:
+    rollouts = to_rollouts(sample_rollouts())
+    exact = torch.arange(1.0, rollouts.turn_mask.numel() + 1, dtype=torch.float64).reshape(rollouts.turn_mask.shape)
+    advantages = ExactCredit().credit(rollouts.replace(exact_advantages=exact)).advantages
+    chosen, given = advantages[rollouts.action_mask], rollouts.spread_turns(exact)[rollouts.action_mask]
+    assert float(chosen.square().mean()) == pytest.approx(1.0)
+    torch.testing.assert_close(chosen / chosen[0], given / given[0])
+    nothing = ExactCredit().credit(rollouts.replace(exact_advantages=exact * 0)).advantages
+    assert not nothing.any()
