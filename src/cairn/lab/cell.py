@@ -18,7 +18,7 @@ from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.fidelity import measure_fidelity
 from cairn.lab.loop import Panel, Point, Trainer, TrainSettings
 from cairn.lab.model import LanguageModel, load, quiet
-from cairn.lab.protocol import Protocol, build_panel, panel_digest, task_knobs
+from cairn.lab.protocol import Protocol, build_panel, panel_digest, task_knobs, task_prompt
 from cairn.lab.provenance import describe_host, describe_provenance, utc_now
 from cairn.lab.tasks import quest
 from cairn.method import Method
@@ -64,6 +64,7 @@ def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | 
     instances = protocol.tasks[task.partition("-")[0]]
     settings = dataclasses.replace(
         protocol.settings(preset),
+        prompt=task_prompt(protocol, task),
         learning_rate=protocol.learning_rate * arm.learning_rate_factor,
         flops_budget=flops_budget,
         max_updates=None if flops_budget is None else protocol.longest_budget * preset.updates,
@@ -124,7 +125,7 @@ def run_cell(cell: Cell, progress: Callable[[Point], None]) -> Record:
         status="ok",
         spec_hash=cell.spec_hash,
         spec=cell.spec,
-        setting=_setting(cell, model, panel),
+        setting=_setting(cell, model, panel, trainer.form.evaluation),
         ledger=Ledger.model_validate({**trainer.ledger.totals(), "seconds": seconds}),
         metrics=_metrics(points),
         curve=tuple(_curve_point(p) for p in points),
@@ -218,7 +219,7 @@ def _trajectory(trainer: Trainer) -> Trajectory | None:
     return Trajectory(**values)
 
 
-def _setting(cell: Cell, model: LanguageModel, panel: Panel) -> Setting:
+def _setting(cell: Cell, model: LanguageModel, panel: Panel, evaluation: str) -> Setting:
     first, count = cell.spec["evaluation"]
     return Setting(
         model=f"{type(model.network).__name__}, {model.network.config.num_hidden_layers} layers of width "
@@ -230,7 +231,7 @@ def _setting(cell: Cell, model: LanguageModel, panel: Panel) -> Setting:
         benchmark=cell.task,
         split=f"trained on instances {cell.spec['train'][0]} to {sum(cell.spec['train']) - 1}, evaluated on instances "
         f"{first} to {first + count - 1}, which are not trained on",
-        metric="the exact probability that the current policy, sampled at temperature 1, solves an instance "
+        metric="the probability that the current policy, sampled at temperature 1, solves an instance "
         "within the turn limit, averaged over the evaluation instances",
-        evaluation="computed by backward recursion over states and turns; no episode is sampled",
+        evaluation=evaluation,
     )

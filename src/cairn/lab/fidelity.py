@@ -40,10 +40,13 @@ def measure_fidelity(
     (Spearman), sign_accuracy (on turns whose exact advantage is not negligible), bifurcation_precision (average
     precision of |credit| as a detector of the planted forks) beside bifurcation_share (what a blind detector gets),
     and flops, the cost of the measured batch with all that the rule asked for. None where a figure is undefined.
+    Nothing is returned for a prompt form that has no exact credit.
     """
     critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
     models = Models(model, model, critic if "learned_critic" in method.needs else None)
     form = prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes)
+    if not form.has_exact_credit:
+        return {}
 
     def open_services(worlds: Sequence[World], rollouts_each: int, batch: int, ledger: Ledger) -> TabularServices:
         stream = (seed, STREAM + batch)

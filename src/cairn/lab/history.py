@@ -205,6 +205,8 @@ class HistoryPlayer:
 class HistoryForm:
     """See `cairn.lab.players.PromptForm`."""
 
+    has_exact_credit = False
+
     def __init__(self, tokenizer: PreTrainedTokenizerBase, evaluation_episodes: int) -> None:
         """Keep the trees and texts of worlds that were seen. evaluation_episodes: see `HistoryPlayer`."""
         self._reader, self._evaluation_episodes = PolicyReader(tokenizer), evaluation_episodes
@@ -213,6 +215,12 @@ class HistoryForm:
     def player(self, model: LanguageModel, worlds: WorldBatch) -> HistoryPlayer:
         """Take the network as it is: it is asked while playing."""
         return HistoryPlayer(model, self._write(worlds, model.network.config.vocab_size), self._evaluation_episodes)
+
+    @property
+    def evaluation(self) -> str:
+        """See `PromptForm`."""
+        episodes = self._evaluation_episodes
+        return f"estimated from {episodes} sampled episodes of each instance; every point states its standard error"
 
     def _write(self, worlds: WorldBatch, words: int) -> Script:
         child, roots = join_children([self._reader.tree(w) for w in worlds.worlds], words)

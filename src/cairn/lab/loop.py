@@ -73,7 +73,7 @@ class Trainer:
         self.turns: list[int] = []
         self.turn_tokens: list[int] = []
         self.method, self.null, self._panel, self._settings, self._seed = method, null, panel, settings, seed
-        self._form = prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes)
+        self.form = prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes)
         self._evaluation = join(panel.evaluation)
         critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
         self._models = Models(
@@ -126,7 +126,7 @@ class Trainer:
 
     def evaluate(self, update: int, extra: dict[str, float]) -> Point:
         """Measure success on the evaluation panel under the current policy. Not billed."""
-        player = self._form.player(self._models.policy, self._evaluation)
+        player = self.form.player(self._models.policy, self._evaluation)
         success = player.success(np.random.default_rng([self._seed, update, EVALUATION]))
         error = success.standard_error
         stated = {} if error is None else {"success_standard_error": error}
@@ -143,7 +143,7 @@ class Trainer:
         chosen = rng.choice(len(self._panel.train), self._settings.tasks_per_update, replace=False)
         return TabularServices(
             self._models,
-            self._form,
+            self.form,
             self.ledger,
             self.method.needs,
             worlds=[self._panel.train[i] for i in chosen],

@@ -50,7 +50,16 @@ class Player(Protocol):
 
 
 class PromptForm(Protocol):
-    """Makes players. Lives as long as a run, so that it may keep what it has learnt about worlds."""
+    """Makes players. Lives as long as a run, so that it may keep what it has learnt about worlds.
+
+    has_exact_credit: `Player.exact` works. evaluation: how `Player.success` is measured, in words, for the record.
+    """
+
+    has_exact_credit: bool
+
+    @property
+    def evaluation(self) -> str:
+        """See the class."""
 
     def player(self, model: LanguageModel, worlds: WorldBatch) -> Player:
         """Read the model's current weights."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cairn.errors import UserError
 from cairn.evidence.records import canonical_json, spec_hash
 from cairn.inventory.reader import ReadError, read
+from cairn.lab.forms import Prompt
 from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.tasks import quest
 from cairn.paths import data_root
@@ -32,15 +33,19 @@ class Instances(_Strict):
 
 
 class TaskSpec(_Strict):
-    """A task of the protocol: its knobs where they differ from the defaults, and its instances."""
+    """A task of the protocol: its knobs where they differ from the defaults, its prompt form and its instances."""
 
     knobs: dict[str, float | int | str]
+    prompt: Prompt = "windowed"
     train: Instances
     evaluation: Instances
 
 
 class Preset(_Strict):
-    """A size of experiment. `recipe`: fields of the model's recipe, for a model other than the embedded one."""
+    """A size of experiment. `recipe`: fields of the model's recipe, for a model other than the embedded one.
+
+    evaluation_episodes: in each evaluation instance, for each point of a curve, where success cannot be exact.
+    """
 
     updates: Count
     tasks_per_update: Count
@@ -48,6 +53,7 @@ class Preset(_Strict):
     evaluate_every: Count
     seeds: Count
     fidelity_rollouts: Count
+    evaluation_episodes: Annotated[int, Field(ge=2)]
     knobs: dict[str, float | int | str] = Field(default_factory=dict)
     recipe: dict[str, float | int] = Field(default_factory=dict)
     train_count: Count | None = None
@@ -96,6 +102,7 @@ class Protocol(_Strict):
             learning_rate=self.learning_rate,
             clip_norm=self.clip_norm,
             evaluate_every=preset.evaluate_every,
+            evaluation_episodes=preset.evaluation_episodes,
             critic_learning_rate=self.critic_learning_rate,
         )
 
@@ -125,11 +132,30 @@ def task_knobs(protocol: Protocol, preset: Preset, task: str) -> quest.Knobs:
 
     Raises UserError for an unknown task, knob or value.
     """
+    base, turned = _read_name(protocol, task)
+    overrides = {name: value for name, value in turned.items() if name != "prompt"}
+    return make_knobs({**protocol.tasks[base].knobs, **preset.knobs, **overrides})
+
+
+def task_prompt(protocol: Protocol, task: str) -> Prompt:
+    """Return a task's prompt form: the protocol's, or that of a name like `quest-prompt=history`.
+
+    Raises UserError for an unknown task or form.
+    """
+    base, turned = _read_name(protocol, task)
+    asked = turned.get("prompt", protocol.tasks[base].prompt)
+    for form in get_args(Prompt):
+        if asked == form:
+            return cast("Prompt", form)
+    raise UserError("unknown prompt form", value=asked, repair=f"Choose one of: {', '.join(get_args(Prompt))}.")
+
+
+def _read_name(protocol: Protocol, task: str) -> tuple[str, dict[str, str]]:
+    """Split a task's name into the protocol's task and what the name turns."""
     base, *turned = task.split("-")
     if base not in protocol.tasks:
         raise UserError("unknown task", value=task, repair=f"Choose one of: {', '.join(protocol.tasks)}.")
-    overrides = dict(_turned(task, part) for part in turned)
-    return make_knobs({**protocol.tasks[base].knobs, **preset.knobs, **overrides})
+    return base, dict(_turned(task, part) for part in turned)
 
 
 def make_knobs(values: dict[str, Any]) -> quest.Knobs:

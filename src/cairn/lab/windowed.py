@@ -53,6 +53,9 @@ class WindowedPlayer:
 class WindowedForm:
     """See `cairn.lab.players.PromptForm`."""
 
+    has_exact_credit = True
+    evaluation = "computed exactly, by backward recursion over states and turns; no episode is sampled"
+
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Keep the trees of worlds that were seen."""
         self._reader = PolicyReader(tokenizer)
