@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cairn.errors import UserError
@@ -15,6 +16,7 @@ from cairn.inventory.reader import ReadError, read
 from cairn.lab.forms import Prompt
 from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.tasks import quest
+from cairn.lab.tasks.world import World
 from cairn.paths import data_root
 
 Count = Annotated[int, Field(ge=1)]
@@ -165,7 +167,8 @@ def make_knobs(values: dict[str, Any]) -> quest.Knobs:
     if unknown:
         raise UserError("unknown knob", value=unknown[0], repair=f"Choose one of: {', '.join(types)}.")
     try:
-        return quest.Knobs(**{name: types[name](value) for name, value in values.items()})
+        # By way of text, so that 12.7 is no whole number of turns.
+        return quest.Knobs(**{name: types[name](str(value)) for name, value in values.items()})
     except ValueError as error:
         raise UserError(f"a knob has a wrong value: {error}", repair="Give a number.") from error
 
@@ -188,19 +191,14 @@ def build_panel(knobs: quest.Knobs, train: tuple[int, int], evaluation: tuple[in
 
 def panel_digest(panel: Panel) -> str:
     """Return the sha256 over all that a panel's worlds say and do."""
-    worlds = [
-        [
-            w.header,
-            w.prompts,
-            w.options,
-            w.observations,
-            w.state_prompt.tolist(),
-            w.successors.tolist(),
-            w.probabilities.round(12).tolist(),
-            w.payoffs.tolist(),
-            w.horizon,
-            w.recurrence,
-        ]
-        for w in (*panel.train, *panel.evaluation)
-    ]
+    worlds = [_content(world) for world in (*panel.train, *panel.evaluation)]
     return spec_hash({"worlds": canonical_json(worlds)})
+
+
+def _content(world: World) -> dict[str, Any]:
+    """Return every field but the name, probabilities to 12 decimals."""
+    fields = {name: value for name, value in vars(world).items() if name != "name"}
+    return {
+        name: value.astype(float).round(12).tolist() if isinstance(value, np.ndarray) else value
+        for name, value in fields.items()
+    }
