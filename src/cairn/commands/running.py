@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cairn.commands.teaching import lessons
 from cairn.commands.terminal import AsJson, messages, output, require_run_extra, say
 from cairn.errors import UserError
 from cairn.inventory import load
@@ -19,6 +20,7 @@ from cairn.inventory.findings import near
 if TYPE_CHECKING:
     from cairn.evidence.report import Report
     from cairn.lab.experiment import Reproduction
+    from cairn.lab.protocol import Protocol
     from cairn.lab.runner import Plan
 
 INTERRUPTED = 130
@@ -117,7 +119,7 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
     from cairn.lab.model import load as load_model
     from cairn.lab.model import pick_device, quiet
     from cairn.lab.protocol import read_protocol
-    from cairn.lab.runner import EMBEDDED_MODEL, Plan
+    from cairn.lab.runner import Plan
 
     protocol = read_protocol()
     preset = protocol.preset(options.preset)
@@ -127,6 +129,7 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
     quiet()
     if options.model is not None:
         load_model(options.model)  # a model that cannot be used is refused before any cell starts
+    model = options.model or _own_model(protocol, options.preset, device)
     first, count = protocol.first_seed, options.seeds or preset.seeds
     cells = count * sum(len(arm.tasks or reproduction.tasks[:1]) for arm in reproduction.arms)
     return Plan(
@@ -138,8 +141,16 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
         out=options.out or Path("out") / f"{reproduction.id}-{options.preset}",
         resume=options.resume,
         workers=min(options.workers or _cores(), cells),
-        model=options.model or str(EMBEDDED_MODEL),
+        model=model,
     )
+
+
+def _own_model(protocol: Protocol, preset: str, device: str) -> str:
+    """Return the preset's model, which is made first where it is not the embedded one and was not made before."""
+    from cairn.lab.runner import provide_model
+
+    with lessons(protocol.preset(preset).recipe) as step:
+        return provide_model(protocol, preset, device, step)
 
 
 def _cores() -> int:

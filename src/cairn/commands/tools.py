@@ -11,14 +11,13 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
+from cairn.commands.teaching import lessons
 from cairn.commands.terminal import (
     DASH,
     AsJson,
     add,
     heading,
-    messages,
     output,
     print_json,
     require_run_extra,
@@ -166,14 +165,12 @@ def rebuild(
     from cairn.lab.tasks import quest
 
     quiet()
-    recipe = Recipe()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             made = Path(temporary) / "model"
-            with Progress(console=messages(), transient=True) as progress:
-                bar = progress.add_task("lessons", total=recipe.clean_steps + recipe.noisy_steps)
-                make(made, recipe, quest.Knobs(), lambda: progress.advance(bar))
+            with lessons({}) as step:
+                make(made, Recipe(), quest.Knobs(), step)
             made.replace(folder)
     except OSError as error:
         reason = error.strerror or str(error)

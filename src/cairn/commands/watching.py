@@ -6,7 +6,8 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cairn.commands.numbers import duration
@@ -22,37 +23,35 @@ class LiveWatcher:
     def __init__(self, console: Console, updates: int) -> None:
         """Prepare the display. updates: how many a cell without a budget of its own takes."""
         self._updates = updates
-        self._cells: dict[tuple[str, str, int], TaskID] = {}
+        self._running: dict[tuple[str, str, int], TaskID] = {}
         self._shares: dict[tuple[str, str, int], float] = {}
-        self._done = 0
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True), console=console, transient=True,
-            speed_estimate_period=SPEED_WINDOW_S,
-        )  # fmt: skip
-        self._all = self._progress.add_task("cells", total=None, note="")
+        self._total = self._done = 0
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.fields[note]}"))
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._overall = Progress(*columns, *times, console=console, speed_estimate_period=SPEED_WINDOW_S)
+        self._cells = Progress(*columns, console=console)
+        self._all = self._overall.add_task("cells", total=None, note="")
+        self._live = Live(Group(self._overall, self._cells), console=console, transient=True)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def planned(self, cells: int, finished: int) -> None:
         """Say how many cells there are and how many were finished before."""
-        self._done = finished
-        self._progress.reset(self._all, total=cells, completed=finished, note=f"{finished} of {cells}")
+        self._total, self._done = cells, finished
+        self._overall.reset(self._all, total=cells, completed=finished, note=f"{finished} of {cells}")
 
     def advanced(self, task: str, arm: str, seed: int, update: int, success: float) -> None:
         """Show where a cell is. A cell that must spend a budget may go beyond the usual number of updates."""
         key = (task, arm, seed)
-        if key not in self._cells:
-            self._cells[key] = self._progress.add_task(
-                printable(f"  {task} {arm} s{seed}"), total=self._updates, note=""
-            )
-        self._progress.update(self._cells[key], completed=min(update, self._updates),
-                              note=f"update {update}, success {success:.3f}")  # fmt: skip
+        if key not in self._running:
+            self._running[key] = self._cells.add_task(f"  {task} {arm} s{seed}", total=self._updates, note="")
+        note = f"update {update}, {success:.3f}"
+        self._cells.update(self._running[key], completed=min(update, self._updates), note=note)
         self._shares[key] = min(update / self._updates, 1.0)
         self._count()
 
@@ -60,19 +59,17 @@ class LiveWatcher:
         """Take a cell off the list; a failure stays visible as a line."""
         key = (record.task, record.arm, record.seed)
         self._shares.pop(key, None)
-        if key in self._cells:
-            self._progress.remove_task(self._cells.pop(key))
+        if key in self._running:
+            self._cells.remove_task(self._running.pop(key))
         if record.status != "ok":
-            self._progress.console.print(
-                printable(f"{record.status}: {_name(record)}: {record.reason}"), soft_wrap=True
-            )
+            line = f"{record.status}: {_name(record)}: {record.reason}"
+            self._live.console.print(printable(line), soft_wrap=True)
         self._done += 1
         self._count()
 
     def _count(self) -> None:
-        total = self._progress.tasks[0].total
-        note = f"{self._done} of {total:.0f}" if total is not None else ""
-        self._progress.update(self._all, completed=self._done + sum(self._shares.values()), note=note)
+        completed = self._done + sum(self._shares.values())
+        self._overall.update(self._all, completed=completed, note=f"{self._done} of {self._total}")
 
 
 class LineWatcher:

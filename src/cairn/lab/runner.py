@@ -7,7 +7,9 @@ torch thread: with more, two processes on two cores were measured far slower tha
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -254,6 +256,15 @@ def _start_worker(news: Any) -> None:
     global _news  # noqa: PLW0603 - a worker process has one channel, set once
     _news = news
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave when the main process is gone, however it went: nobody would take the result or send more work."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(cell: Cell) -> Record:

@@ -1,0 +1,26 @@
+"""Progress of making a small model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from rich.progress import Progress
+
+from cairn.commands.terminal import messages
+
+
+@contextmanager
+def lessons(changes: Mapping[str, Any]) -> Iterator[Callable[[], None]]:
+    """Yield what to call after each lesson; the bar appears with the first one.
+
+    changes: fields of the model's recipe that differ from the embedded model's.
+    """
+    from cairn.lab.pretrain import Recipe
+
+    recipe = replace(Recipe(), **changes)
+    with Progress(console=messages(), transient=True) as progress:
+        bar = progress.add_task("making the model", total=recipe.clean_steps + recipe.noisy_steps, visible=False)
+        yield lambda: progress.update(bar, advance=1, visible=True)
