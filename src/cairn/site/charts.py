@@ -10,7 +10,7 @@ from cairn.evidence.report import ArmSummary, Band
 from cairn.site.text import Content, Html, element, escape, join, scale_of, share, signed
 
 WIDTH, HEIGHT = 480, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 48
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 52
 COLOURS = 8
 DASHES = ("", "7 4", "2 4", "9 3 2 3")
 _DASH_OF_ROLE = {"method": 0, "variant": 0, "control": 1, "null": 2, "ceiling": 3}
@@ -91,8 +91,8 @@ def _axes(frame: Frame, title: str) -> list[Html]:
     parts = []
     for height in ticks(1.0):
         parts.append(Html(f'<path class="cairn-grid" d="M{LEFT} {frame.y(height):.1f}H{right:.1f}"/>'))
-        parts.append(text(LEFT - 6, frame.y(height) + 4, f"{height:g}", "end"))
-    parts += [text(frame.x(place), bottom + 17, f"{place:g}") for place in ticks(frame.most)]
+        parts.append(text(LEFT - 6, frame.y(height) + 5, f"{height:g}", "end"))
+    parts += [text(frame.x(place), bottom + 20, f"{place:g}") for place in ticks(frame.most)]
     parts.append(Html(f'<path class="cairn-axis" d="M{LEFT} {TOP}V{bottom:.1f}H{right:.1f}"/>'))
     middle = frame.y(0.5)
     turned = f'<text transform="translate(14 {middle:.1f}) rotate(-90)" text-anchor="middle">success (share)</text>'
@@ -166,7 +166,7 @@ def effects(found: Sequence[Effect], label: str) -> str:
     parts += [text(place(value), bottom + 15, signed(value)) for value in places]
     parts.append(text(WIDTH / 2, height - 8, "difference in success (share), arm − control"))
     picture = svg(WIDTH, height, label, parts)
-    return f'<figure class="cairn-chart">\n{picture}\n{element("figcaption", label)}\n</figure>'
+    return f'<figure class="cairn-chart cairn-effects">\n{picture}\n{element("figcaption", label)}\n</figure>'
 
 
 def _effect(one: Effect, top: float, row: float, low: float, centre: float, high: float) -> list[Html]:

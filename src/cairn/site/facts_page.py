@@ -158,8 +158,9 @@ def _case_title(case: GoldenCase) -> Html:
     return join([element("strong", words(case.name)), f" ({given})" if given else ""])
 
 
-def needs(entry: Entry, inventory: Inventory) -> str:
+def needs(subject: Subject, inventory: Inventory) -> str:
     """Return what a harness must offer and which stages the method replaces, each word with its definition."""
+    entry = subject.entry
     rows = [(words(word), inventory.vocabulary("needs").words[word].definition) for word in entry.needs]
     needed = table(["It needs", "That is"], rows) if rows else paragraph("It needs nothing beyond plain rollouts.")
     stages = [(word, inventory.vocabulary("hooks").words[word].definition) for word in entry.hooks]
@@ -176,7 +177,7 @@ def needs(entry: Entry, inventory: Inventory) -> str:
         words(entry.labels.compute),
         " ",
         cite(entry.interface.from_),
-        ". What it cost when we ran it stands in the table of arms below.",
+        ". What it cost when we ran it stands in the ledger below." if "run" in subject.statuses else ".",
     )
     return "\n\n".join(["## What it needs", needed, changed, *note, cost])
 
@@ -210,7 +211,7 @@ def _invariants(entry: Entry, inventory: Inventory) -> str:
     found = entry.properties
     definitions_ = inventory.vocabulary("properties").words
     listed = [join([element("strong", words(word)), ": ", definitions_[word].definition]) for word in found.invariants]
-    lead_in = "Invariants of the credit, held by a test:" if listed else "No invariant from our list holds for it."
+    lead_in = "Invariants of the credit:" if listed else "No invariant from our list holds for it."
     return "\n\n".join(
         [paragraph(lead_in), *([bullets(listed)] if listed else []), paragraph(found.note, " ", cite(found.from_))]
     )

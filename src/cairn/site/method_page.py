@@ -17,7 +17,7 @@ def render(subject: Subject, inventory: Inventory, names: Mapping[str, str]) -> 
         facts_page.lead(subject),
         facts_page.rule(entry),
         facts_page.example(subject, names),
-        facts_page.needs(entry, inventory),
+        facts_page.needs(subject, inventory),
         facts_page.family(entry, inventory),
         facts_page.labels(entry),
         facts_page.claims(subject),

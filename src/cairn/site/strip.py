@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from cairn.evidence.golden import Golden, GoldenCase, TurnCredits
 from cairn.evidence.rollout_format import RolloutRow
 from cairn.site.charts import svg, text
-from cairn.site.text import DASH, Html, details, element, escape, number, signed, table
+from cairn.site.text import DASH, Content, Html, details, element, escape, join, number, signed, table
 
-CELL, ROW, GUTTER, HEAD = 72, 30, 92, 46
+CELL, ROW, GUTTER, HEAD = 72, 30, 92, 20
 MOST_LETTERS = 10
 STRONGEST = 0.62  # opacity of the largest credit: the value printed on it stays readable in both modes
 
@@ -35,24 +35,36 @@ def _states(batch: Sequence[RolloutRow]) -> dict[str, str]:
 
 def _strip(index: int, rollout: RolloutRow, rules: Mapping[str, TurnCredits], states: Mapping[str, str]) -> str:
     largest = max((abs(value or 0.0) for rows in rules.values() for row in rows for value in row), default=0.0)
-    parts = [text(0, 16, "turn", "start", "cairn-quiet")]
-    parts += [text(0, 36, "sees", "start", "cairn-quiet")] if states else []
-    for turn, step in enumerate(rollout.turns):
-        middle = GUTTER + CELL * (turn + 0.5)
-        parts.append(text(middle, 16, str(turn + 1), class_="cairn-quiet"))
-        if step.observation:
-            parts.append(text(middle, 36, Html(escape(states[step.observation]) + element("title", step.observation))))
+    facts = _facts(rollout, states)
+    parts = [text(0, HEAD * row + 16, name, "start", "cairn-quiet") for row, name in enumerate(facts)]
+    for row, cells in enumerate(facts.values()):
+        parts += [text(GUTTER + CELL * (turn + 0.5), HEAD * row + 16, cell) for turn, cell in enumerate(cells) if cell]
+    start = HEAD * len(facts) + 6
     for row, (rule, given) in enumerate(rules.items()):
-        top = HEAD + row * (ROW + 4)
+        top = start + row * (ROW + 4)
         parts.append(text(0, top + 20, rule, "start"))
         for turn, value in enumerate(given[index]):
             parts.append(_cell(GUTTER + CELL * turn, top, value, largest, f"{rule}, turn {turn + 1}"))
-    width, height = GUTTER + CELL * len(rollout.turns), HEAD + len(rules) * (ROW + 4)
+    width, height = GUTTER + CELL * len(rollout.turns), start + len(rules) * (ROW + 4)
     label = f"Rollout {index + 1}: {_outcome(rollout)}"
     picture = svg(width, height, f"{label}; credits of {len(rollout.turns)} turns", parts)
     # The picture keeps its size: on a phone the strip scrolls, the numbers stay readable.
     sized = picture.replace("<svg ", f'<svg width="{width}" height="{height}" ', 1)
     return f'<figure>\n{element("figcaption", label)}\n<div tabindex="0">{sized}</div>\n</figure>'
+
+
+def _facts(rollout: RolloutRow, states: Mapping[str, str]) -> dict[str, list[Content]]:
+    """Return what is known of each turn before its credit; what no turn has is left out."""
+    found: dict[str, list[Content]] = {
+        "turn": [str(turn) for turn in range(1, len(rollout.turns) + 1)],
+        "sees": [_named(step.observation, states) if step.observation else None for step in rollout.turns],
+        "value": [None if step.value is None else number(step.value) for step in rollout.turns],
+    }
+    return {name: cells for name, cells in found.items() if any(cell is not None for cell in cells)}
+
+
+def _named(observation: str, states: Mapping[str, str]) -> Html:
+    return join([states[observation], element("title", observation)])
 
 
 def _outcome(rollout: RolloutRow) -> str:
