@@ -332,11 +332,19 @@ def _hush(row: RolloutRow, places: set[int]) -> RolloutRow:
 
 
 def _pad(rollouts: Rollouts, left: int, right: int, turns: int) -> Rollouts:
-    """Add padding tokens (zeros) and turns that did not take place (junk, since only the mask speaks for them)."""
-    changes: dict[str, Tensor] = {}
-    for names, width, filling in ((TOKEN_FIELDS, (left, right), 0), (TURN_FIELDS, (0, turns), 3)):
-        present = {name: value for name in names if (value := getattr(rollouts, name)) is not None}
-        changes |= {name: torch.nn.functional.pad(value, width, value=filling) for name, value in present.items()}
+    """Add padding tokens (zeros) and turns that did not take place.
+
+    Those turns hold junk that differs from rollout to rollout: only the mask speaks for them, and a rule that centres
+    its credit would hide what is the same for all.
+    """
+    junk = torch.arange(len(rollouts.group_ids))[:, None].expand(-1, turns)
+    present = {name: value for name, value in _tensors(rollouts).items() if name in {*TOKEN_FIELDS, *TURN_FIELDS}}
+    changes = {
+        name: torch.nn.functional.pad(value, (left, right))
+        if name in TOKEN_FIELDS
+        else torch.cat([value, junk.to(value.dtype)], 1)
+        for name, value in present.items()
+    }
     changes["turn_mask"] = torch.nn.functional.pad(rollouts.turn_mask, (0, turns))
     changes["turn_ids"] = torch.nn.functional.pad(rollouts.turn_ids, (left, right), value=-1)
     return rollouts.replace(**changes)
