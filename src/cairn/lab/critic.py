@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from cairn.lab.model import LanguageModel
+from cairn.lab.model import LanguageModel, model_cost
 from cairn.rollouts import Rollouts
 
 
@@ -23,6 +24,8 @@ class Critic:
         self._weights = [*self._body.parameters(), *self._head.parameters()]
         self._optimiser = torch.optim.AdamW(self._weights, lr=learning_rate, weight_decay=0.0)
         self._clip_norm, self._device = clip_norm, model.device
+        body = model_cost(self._body)
+        self.cost = replace(body, matmul_weights=body.matmul_weights + self._head.weight.numel())
 
     @torch.no_grad()
     def values(self, rollouts: Rollouts) -> Tensor:

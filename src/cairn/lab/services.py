@@ -16,7 +16,7 @@ from cairn.lab.door import Door
 from cairn.lab.episodes import Branch, Episodes, concatenate
 from cairn.lab.exact import ExactCredit
 from cairn.lab.ledger import Ledger
-from cairn.lab.model import LanguageModel, token_logprobs
+from cairn.lab.model import LanguageModel, ModelCost, token_logprobs
 from cairn.lab.players import Player, PromptForm
 from cairn.lab.tasks.world import World, join
 from cairn.rollouts import Rollouts
@@ -80,8 +80,9 @@ class TabularServices:
 
     def fit_critic(self, rollouts: Rollouts, targets: Tensor) -> float:
         """See `cairn.method.Services.fit_critic`."""
-        self._bill_rows(rollouts, "trained_tokens", passes=3)
-        return self._the_critic().fit(rollouts, targets)
+        critic = self._the_critic()
+        self._bill_rows(rollouts, critic.cost, "trained_tokens", passes=3)
+        return critic.fit(rollouts, targets)
 
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:  # noqa: ARG002 - the batch is the one just played
         """See `cairn.method.Services.exact_advantages`. Not billed: no method could buy it."""
@@ -104,13 +105,14 @@ class TabularServices:
         if "reference_policy" in self._needs:
             rollouts = rollouts.replace(logprobs_reference=self._score_reference(rollouts))
         if "learned_critic" in self._needs:
-            self._bill_rows(rollouts, "scored_tokens", passes=1)
-            rollouts = rollouts.replace(values=self._the_critic().values(rollouts))
+            critic = self._the_critic()
+            self._bill_rows(rollouts, critic.cost, "scored_tokens", passes=1)
+            rollouts = rollouts.replace(values=critic.values(rollouts))
         return rollouts
 
     def bill_training(self, rollouts: Rollouts) -> None:
         """Bill one forward and backward pass of the policy over the batch."""
-        self._bill_rows(rollouts, "trained_tokens", passes=3)
+        self._bill_rows(rollouts, self._models.policy.cost, "trained_tokens", passes=3)
 
     def exact(self) -> ExactCredit:
         """Solve the update's worlds under the current policy (laboratory only, not billed).
@@ -149,7 +151,7 @@ class TabularServices:
 
     @torch.no_grad()
     def _score_reference(self, rollouts: Rollouts) -> Tensor:
-        self._bill_rows(rollouts, "scored_tokens", passes=1)
+        self._bill_rows(rollouts, self._models.reference.cost, "scored_tokens", passes=1)
         rows, inverse = torch.unique(rollouts.token_ids, dim=0, return_inverse=True)
         mask = torch.ones_like(rows, dtype=torch.bool)
         device = self._models.reference.device
@@ -179,8 +181,7 @@ class TabularServices:
         read = pending + prompts + spoken - 1
         return self._models.policy.cost.forward_flops(torch.from_numpy(read), torch.from_numpy(contexts))
 
-    def _bill_rows(self, rollouts: Rollouts, account: str, passes: int) -> None:
-        # The critic has the policy's body, and a head so small that the policy's cost stands for it.
+    def _bill_rows(self, rollouts: Rollouts, cost: ModelCost, account: str, passes: int) -> None:
         lengths = rollouts.attention_mask.sum(1)
         setattr(self._ledger, account, getattr(self._ledger, account) + int(lengths.sum()))
-        self._ledger.flops += passes * self._models.policy.cost.forward_flops(lengths, lengths**2)
+        self._ledger.flops += passes * cost.forward_flops(lengths, lengths**2)
