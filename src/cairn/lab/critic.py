@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from cairn.lab.model import LanguageModel, model_cost
 from cairn.rollouts import Rollouts
@@ -17,7 +19,7 @@ class Critic:
 
     def __init__(self, model: LanguageModel, learning_rate: float, clip_norm: float) -> None:
         """Start from the initial policy's body; the head starts at zero, so that all values do."""
-        self._body = copy.deepcopy(model.network.base_model)
+        self._body = cast(PreTrainedModel, copy.deepcopy(model.network.base_model))
         self._head = nn.Linear(model.network.config.hidden_size, 1).to(model.device, model.network.dtype)
         nn.init.zeros_(self._head.weight)
         nn.init.zeros_(self._head.bias)
