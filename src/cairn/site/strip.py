@@ -23,7 +23,9 @@ def draw(golden: Golden, case: GoldenCase, own: str, names: Mapping[str, str]) -
     states = _states(golden.batch)
     strips = "\n".join(_strip(index, rollout, rules, states) for index, rollout in enumerate(golden.batch))
     figure = f'<div class="cairn-strips">\n{strips}\n</div>'
-    return "\n\n".join([figure, _key(states), details("The same as a table", _numbers(golden.batch, rules))])
+    return "\n\n".join(
+        [figure, _key(golden.batch, states), details("The same as a table", _numbers(golden.batch, rules))]
+    )
 
 
 def _states(batch: Sequence[RolloutRow]) -> dict[str, str]:
@@ -85,20 +87,32 @@ def _cell(x: float, y: float, value: float | None, largest: float, told: str) ->
     return Html(f"<g>{title}{box}{text(x + CELL / 2 - 2, y + 20, signed(value))}</g>")
 
 
-def _key(states: Mapping[str, str]) -> str:
+def _key(batch: Sequence[RolloutRow], states: Mapping[str, str]) -> str:
     how = "Blue is credit above zero, orange below; the fuller the colour, the larger the credit."
     where = " Turns with the same entry under <em>sees</em> start from the same raw observation."
+    valued = any(turn.value is not None for rollout in batch for turn in rollout.turns)
+    value = " Under <em>value</em> stands the worth of the state before the turn, from continuations." if valued else ""
     numbered = [f"{escape(short)}: {escape(seen)}" for seen, short in states.items() if short != seen]
     listed = f" {'; '.join(numbered)}." if numbered else ""
-    return element("p", how, Html(where if states else ""), Html(listed))
+    return element("p", how, Html(where if states else ""), Html(listed), Html(value))
 
 
 def _numbers(batch: Sequence[RolloutRow], rules: Mapping[str, TurnCredits]) -> str:
-    head = ["Rollout", "Group", "Turn", "Sees", "Reward after it", *rules]
+    head = ["Rollout", "Group", "Turn", "Sees", "Value", "Reward after it", *rules]
     rows = []
     for index, rollout in enumerate(batch):
         for turn, step in enumerate(rollout.turns):
             paid = step.reward + (rollout.reward if turn == len(rollout.turns) - 1 else 0.0)
             given = [signed(credits_[index][turn]) for credits_ in rules.values()]
-            rows.append([str(index + 1), rollout.group, str(turn + 1), step.observation, number(paid), *given])
+            rows.append(
+                [
+                    str(index + 1),
+                    rollout.group,
+                    str(turn + 1),
+                    step.observation,
+                    number(step.value),
+                    number(paid),
+                    *given,
+                ]
+            )
     return table(head, rows)

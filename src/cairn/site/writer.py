@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -110,7 +111,8 @@ def _refuse(root: Path, out: Path) -> None:
 def _render(config: Path) -> None:
     # Not `--quiet`: it would hide the warnings from `--strict` itself.
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(config)]
-    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    calm = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # the theme's notice about mkdocs 2, which is pinned away
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False, env=calm)
     if outcome.returncode:
         lines = [line.strip() for line in (outcome.stderr + outcome.stdout).splitlines() if line.strip()]
         faults = [line for line in lines if line.startswith(("WARNING", "ERROR"))] or lines[-3:]
