@@ -21,6 +21,15 @@ def lessons(changes: Mapping[str, Any]) -> Iterator[Callable[[], None]]:
     from cairn.lab.pretrain import Recipe
 
     recipe = replace(Recipe(), **changes)
-    with Progress(console=messages(), transient=True) as progress:
-        bar = progress.add_task("making the model", total=recipe.clean_steps + recipe.noisy_steps, visible=False)
-        yield lambda: progress.update(bar, advance=1, visible=True)
+    progress = Progress(console=messages(), transient=True)
+    bar = progress.add_task("making the model", total=recipe.clean_steps + recipe.noisy_steps)
+
+    def step() -> None:
+        progress.start()  # a second start does nothing
+        progress.advance(bar)
+
+    try:
+        yield step
+    finally:
+        if progress.live.is_started:
+            progress.stop()

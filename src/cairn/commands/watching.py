@@ -9,6 +9,7 @@ from typing import Self
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from cairn.commands.numbers import duration
 from cairn.commands.terminal import printable
@@ -26,7 +27,8 @@ class LiveWatcher:
         self._running: dict[tuple[str, str, int], TaskID] = {}
         self._shares: dict[tuple[str, str, int], float] = {}
         self._total = self._done = 0
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.fields[note]}"))
+        name, note = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[note]}"))
+        columns = (name, BarColumn(bar_width=12), note)
         times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         self._overall = Progress(*columns, *times, console=console, speed_estimate_period=SPEED_WINDOW_S)
         self._cells = Progress(*columns, console=console)
@@ -50,7 +52,7 @@ class LiveWatcher:
         key = (task, arm, seed)
         if key not in self._running:
             self._running[key] = self._cells.add_task(f"  {task} {arm} s{seed}", total=self._updates, note="")
-        note = f"update {update}, {success:.3f}"
+        note = f"update {update}, success {success:.3f}"
         self._cells.update(self._running[key], completed=min(update, self._updates), note=note)
         self._shares[key] = min(update / self._updates, 1.0)
         self._count()
@@ -63,7 +65,7 @@ class LiveWatcher:
             self._cells.remove_task(self._running.pop(key))
         if record.status != "ok":
             line = f"{record.status}: {_name(record)}: {record.reason}"
-            self._live.console.print(printable(line), soft_wrap=True)
+            self._live.console.print(Text(printable(line)), soft_wrap=True)
         self._done += 1
         self._count()
 
@@ -101,7 +103,7 @@ class LineWatcher:
         ended = f"success {record.curve[-1].success:.3f}" if record.curve else f"{record.status}: {record.reason}"
         spent = f"{duration(record.host.seconds)}; {duration(time.monotonic() - self._started)} in all"
         line = f"[{self._done}/{self._cells}] {_name(record)}: {ended} ({spent})"
-        self._console.print(printable(line), soft_wrap=True)
+        self._console.print(Text(printable(line)), soft_wrap=True)
 
 
 def _name(record: Record) -> str:

@@ -1,0 +1,184 @@
+"""`cairn list`, `show`, `validate`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.cli.conftest import Command
+
+from cairn.commands.status import statuses
+from cairn.inventory import load
+from cairn.paths import data_root
+from cairn.site.subject import gather
+
+ROOT = data_root()
+FILES = {
+    path.stem: path for folder in ("methods", "background") for path in (ROOT / "inventory" / folder).glob("*.yaml")
+}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A data root that may be broken."""
+    shutil.copytree(ROOT / "inventory", tmp_path / "root" / "inventory")
+    return tmp_path / "root"
+
+
+def test_list_names_every_entry(cairn: Command) -> None:
+    outcome = cairn("list")
+    assert outcome.code == 0
+    listed = {line.split()[0] for line in outcome.out.splitlines() if line and not line.startswith(" ")}
+    assert set(FILES) <= listed
+    assert {one["id"] for one in json.loads(cairn("list", "--json").out)} == set(FILES)
+
+
+def test_list_filters_by_what_the_files_say(cairn: Command) -> None:
+    needs = {key: yaml.safe_load(path.read_text())["interface"]["needs"] for key, path in FILES.items()}
+    with_, without = (
+        {one["id"] for one in json.loads(cairn("list", "--json", option, "turn_boundaries").out)}
+        for option in ("--need", "--without-need")
+    )
+    assert with_ == {key for key, words in needs.items() if "turn_boundaries" in words}
+    assert without == set(FILES) - with_
+    assert with_
+    assert without
+
+
+def test_list_takes_an_option_more_than_once(cairn: Command) -> None:
+    found = json.loads(cairn("list", "--json", "--need", "turn_boundaries", "--need", "state_keys").out)
+    assert found
+    assert all({"turn_boundaries", "state_keys"} <= set(one["needs"]) for one in found)
+
+
+def test_list_says_when_nothing_is_left(cairn: Command) -> None:
+    assert "No entry" in cairn("list", "--need", "state_keys", "--without-need", "state_keys").out
+
+
+def test_a_wrong_word_is_answered_with_the_near_ones(refused: Callable[..., str]) -> None:
+    assert "did you mean turn_boundaries" in refused("list", "--need", "turn_boundary")
+
+
+def test_the_status_in_the_list_is_the_one_on_the_site() -> None:
+    for subject in gather(load(), ROOT):
+        assert statuses(subject.id) == subject.statuses, subject.id
+
+
+def test_a_status_follows_from_the_files(tmp_path: Path) -> None:
+    folder = tmp_path / "reproductions" / "gigpo"
+    (folder / "results").mkdir(parents=True)
+    assert statuses("gigpo", tmp_path) == ("listed",)
+    (folder / "golden.yaml").write_text("")
+    assert statuses("gigpo", tmp_path) == ("listed", "implemented")
+    (folder / "results" / ".hidden.json").write_text("")
+    assert statuses("gigpo", tmp_path) == ("listed", "implemented")
+    (folder / "results" / "quest--a--s0.json").write_text("")
+    assert statuses("gigpo", tmp_path)[-1] == "run"
+    (folder / "report.json").write_text('{"records": {}, "claims": [1]}')
+    assert statuses("gigpo", tmp_path)[-1] == "run"
+    (folder / "report.json").write_text('{"records": {"a": "b"}, "claims": [1]}')
+    assert statuses("gigpo", tmp_path)[-1] == "judged"
+
+
+def test_show_tells_the_entry_with_sources(cairn: Command) -> None:
+    outcome = cairn("show", "gigpo")
+    entry = yaml.safe_load(FILES["gigpo"].read_text())
+    text = " ".join(outcome.out.split())
+    for part in (entry["bibliography"]["title"], entry["claims"][0]["key"], "[s1, s2, s3, s6]"):
+        assert part in text
+    for label in entry["survey"]["methodology"], entry["labels"]["methodology"]:
+        assert label in text
+    for key in entry["sources"]:
+        assert f" {key} " in text
+
+
+def test_show_gives_the_file_s_fields_as_json(cairn: Command) -> None:
+    shown = json.loads(cairn("show", "gigpo", "--json").out)
+    entry = yaml.safe_load(FILES["gigpo"].read_text())
+    assert shown["claims"][0]["from"] == entry["claims"][0]["from"]
+    assert shown["status"][0] == "listed"
+
+
+def test_show_gives_bibtex(cairn: Command) -> None:
+    assert cairn("show", "gigpo", "--bibtex").out.startswith("@misc{gigpo,")
+
+
+def test_show_refuses_an_unknown_id_with_near_matches(refused: Callable[..., str]) -> None:
+    assert "did you mean gigpo" in refused("show", "gigp")
+
+
+def test_show_refuses_two_formats(refused: Callable[..., str]) -> None:
+    assert "--bibtex" in refused("show", "gigpo", "--json", "--bibtex")
+
+
+def test_validate_counts_what_is_there(cairn: Command) -> None:
+    outcome = cairn("validate")
+    assert outcome.code == 0
+    assert f"{len(FILES)} entries" in outcome.out
+    assert json.loads(cairn("validate", "--json").out)["counts"]["entries"] == len(FILES)
+
+
+def test_validate_names_file_line_value_and_repair(cairn: Command, copy: Path) -> None:
+    path = copy / "inventory" / "methods" / "gigpo.yaml"
+    lines = path.read_text().splitlines()
+    at = next(number for number, line in enumerate(lines, start=1) if line.startswith("  granularity: [turn]"))
+    path.write_text("\n".join(lines).replace("  granularity: [turn]", "  granularity: [turns]") + "\n")
+    outcome = cairn("validate", copy)
+    assert outcome.code == 2
+    (line,) = [line for line in outcome.out.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: inventory/methods/gigpo.yaml:{at}: ")
+    assert "'turns'" in line
+    assert "Repair: " in line
+    assert "did you mean turn" in line
+    found = json.loads(cairn("validate", path, "--json").out)
+    assert [(one["line"], one["value"]) for one in found["findings"]] == [(at, "turns")]
+    assert cairn("validate", copy / "inventory" / "methods" / "carl.yaml").code == 0
+
+
+def test_validate_tells_of_a_second_entry_for_one_paper(cairn: Command, copy: Path) -> None:
+    methods = copy / "inventory" / "methods"
+    shutil.copy(methods / "gigpo.yaml", methods / "another.yaml")
+    outcome = cairn("validate", copy)
+    assert outcome.code == 2
+    assert "2505.10978" in outcome.out
+
+
+def test_validate_refuses_what_is_no_entry(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert "did you mean gigpo" in refused("validate", "gigpoo")
+    stray = tmp_path / "x.yaml"
+    stray.write_text("a: 1")
+    assert "x.yaml" in refused("validate", stray)
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", "gigpo"], ["validate"], ["audit", "gigpo", "--out", "X"]])
+def test_what_reads_data_works_without_torch(arguments: list[str], finished: Path) -> None:
+    arguments = [str(finished) if one == "X" else one for one in arguments]
+    code = (
+        "import sys\n"
+        "class Bare:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('torch', 'transformers', 'tokenizers', 'safetensors'): raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Bare())\n"
+        f"from cairn.cli import main\ntry: main({arguments})\nfinally: print(sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "gigpo" in done.stdout or "entries" in done.stdout
+    # scipy takes half a second to import, and only evidence needs it.
+    assert arguments[0] == "audit" or "'scipy'" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "gigpo"], ["tasks"], ["credit", "gigpo", "x.jsonl"], ["model", "rebuild", "x"]]
+)
+def test_what_trains_says_what_to_install(
+    arguments: list[str], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cairn.commands.terminal._RUN_PACKAGES", ("no_such_package",))
+    assert "pip install 'cairn-credit[run]'" in refused(*arguments)

@@ -1,0 +1,228 @@
+"""`cairn run`: the same again, resumed, killed, and refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Command, contents
+
+from cairn.evidence.records import Record, read_records, stable_bytes
+from cairn.lab import runner
+from cairn.lab.experiment import load_reproduction
+from cairn.lab.runner import EMBEDDED_MODEL
+from cairn.paths import data_root
+
+SMOKE = ("--preset", "smoke", "--device", "cpu")
+REPRODUCTION = load_reproduction("gigpo")
+CELLS = sum(len(arm.tasks or REPRODUCTION.tasks[:1]) for arm in REPRODUCTION.arms)
+
+
+def _stable(folder: Path) -> dict[str, bytes]:
+    """Return the stable bytes of each record. The commit is left out: somebody may commit while the tests run."""
+    unmoved = {"commit": None, "dirty": None}
+    records = [
+        one.model_copy(update={"provenance": one.provenance.model_copy(update=unmoved)})
+        for one in read_records(folder / "results")
+    ]
+    return {f"{one.task} {one.arm} {one.seed}": stable_bytes(one) for one in records}
+
+
+def test_a_run_prints_arms_intervals_ledger_verdicts_and_scale(cairn: Command, finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "out")
+    outcome = cairn("run", "gigpo", *SMOKE, "--seeds", "2", "--workers", "1", "--out", tmp_path / "out", "--resume")
+    assert outcome.code == 0, outcome.err
+    for part in ("Arms on quest", "Ledger on quest", "Fidelity on quest", "Claims", "Checks", "at equal compute"):
+        assert part in outcome.out
+    assert str(tmp_path / "out" / "results") in outcome.out
+    assert len(read_records(finished / "results")) == 2 * CELLS
+
+
+def test_the_same_seed_gives_the_same_bytes(cairn: Command, finished: Path, tmp_path: Path) -> None:
+    outcome = cairn("run", "gigpo", *SMOKE, "--seeds", "1", "--workers", "1", "--out", tmp_path)
+    assert outcome.code == 0, outcome.err
+    again, first = _stable(tmp_path), _stable(finished)
+    assert len(again) == CELLS
+    assert again == {name: first[name] for name in again}
+
+
+def test_resuming_a_finished_run_reruns_nothing(
+    cairn: Command, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished, tmp_path / "out")
+    before = contents(tmp_path / "out" / "results")
+
+    def never(*_: object) -> Record:
+        raise AssertionError("a finished cell was run again")
+
+    monkeypatch.setattr(runner, "attempt", never)
+    arguments = (
+        "run",
+        "gigpo",
+        *SMOKE,
+        "--seeds",
+        "2",
+        "--workers",
+        "1",
+        "--out",
+        tmp_path / "out",
+        "--resume",
+        "--json",
+    )
+    outcome = cairn(*arguments)
+    assert outcome.code == 0, outcome.err
+    assert contents(tmp_path / "out" / "results") == before
+    assert json.loads(outcome.out)["seeds"] == [101, 102]
+
+
+def test_a_failed_cell_is_told_and_run_again(cairn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Record:
+        raise RuntimeError("no [memory] left")
+
+    arguments = ("run", "gigpo", *SMOKE, "--seeds", "1", "--workers", "1", "--out", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "run_cell", broken)
+        outcome = cairn(*arguments)
+    assert outcome.code == 1
+    assert "no [memory] left" in outcome.err
+    assert "--resume" in outcome.err
+    assert cairn(*arguments, "--resume").code == 0
+    assert {one.status for one in read_records(tmp_path / "results")} == {"ok"}
+
+
+def test_records_that_are_there_are_not_overwritten(refused: Callable[..., str], finished: Path) -> None:
+    assert "--resume" in refused("run", "gigpo", *SMOKE, "--seeds", "2", "--out", finished)
+
+
+def test_records_of_another_configuration_are_not_mixed_in(
+    refused: Callable[..., str], finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "out")
+    before = contents(tmp_path)
+    message = refused(
+        "run", "gigpo", "--preset", "cpu", "--device", "cpu", "--seeds", "1", "--out", tmp_path / "out", "--resume"
+    )
+    assert "another configuration" in message
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["gigp"], "did you mean gigpo"),
+        (["carl"], "no reproduction of this entry"),
+        (["gigpo", "--preset", "smok"], "smoke, cpu, gpu"),
+        (["gigpo", "--device", "tpu"], "auto, cpu or cuda"),
+        (["gigpo", *SMOKE, "--model", "./nowhere"], "no such model folder"),
+        (["gigpo", *SMOKE, "--model", "BARE"], "weights"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_written(
+    arguments: list[str], told: str, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(EMBEDDED_MODEL / "config.json", bare)
+    arguments = [str(bare) if one == "BARE" else one for one in arguments]
+    assert told in refused("run", *arguments, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_cuda_is_refused_where_there_is_none(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "no CUDA device" in refused(
+        "run", "gigpo", "--preset", "smoke", "--device", "cuda", "--out", tmp_path / "out"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_folder_that_cannot_be_written_is_refused(below: str, refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / below
+    assert "--out" in refused("run", "gigpo", *SMOKE, "--out", out)
+    assert contents(tmp_path) == {"file": b"in the way"}
+
+
+def test_an_option_that_does_not_exist_is_a_usage_error(cairn: Command) -> None:
+    assert cairn("run", "gigpo", "--preest", "smoke").code == 2
+    assert cairn("run", "gigpo", "--seeds", "0").code == 2
+
+
+@pytest.mark.slow
+def test_a_killed_run_loses_no_finished_cell(finished: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    script = data_root() / "reproductions" / "gigpo" / "reproduce.py"
+    command = [sys.executable, str(script), *SMOKE, "--seeds", "2", "--workers", "2", "--out", str(tmp_path)]
+    run = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(results, 3, run)
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    kept = _stable(tmp_path)  # a torn file would be refused
+    written = {path.name: path.stat().st_mtime_ns for path in results.glob("[!.]*.json")}
+    assert 3 <= len(written) < 2 * CELLS
+    assert len(kept) == len(written)
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{2 * CELLS} cells, {len(written)} of them finished before" in done.stderr
+    assert {name: (results / name).stat().st_mtime_ns for name in written} == written
+    assert _stable(tmp_path) == _stable(finished)
+
+
+@pytest.mark.slow
+def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cairn", "run", "gigpo", *SMOKE, "--seeds", "5", "--workers", "2"]
+    run = subprocess.Popen([*command, "--out", str(tmp_path)], start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(tmp_path / "results", 1, run)
+        run.kill()
+        run.wait()
+        deadline = time.monotonic() + 20
+        while _group_lives(run.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not _group_lives(run.pid)
+    finally:
+        if _group_lives(run.pid):
+            os.killpg(run.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cairn", "run", "gigpo", *SMOKE, "--seeds", "5", "--workers", "2"]
+    run = subprocess.Popen(
+        [*command, "--out", str(tmp_path)], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    _wait_for(tmp_path / "results", 1, run)
+    os.killpg(run.pid, signal.SIGINT)
+    _, told = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "--resume" in told
+    assert "Traceback" not in told
+
+
+def _wait_for(results: Path, count: int, run: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while len(list(results.glob("[!.]*.json"))) < count:
+        assert run.poll() is None, "the run ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
