@@ -82,8 +82,15 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest."""
-    _install(session, "-e.[run]", groups=["test"])
+    _install(session, "-e.[run]", groups=["docs", "test"])
     session.run("pytest", *session.posargs, env=OFFLINE)
+
+
+@nox.session(default=False)
+def browser(session: nox.Session) -> None:
+    """Look at the built site in Chromium, at the width of a desk and of a phone."""
+    _install(session, "-e.", groups=["browser", "docs", "test"])
+    session.run("pytest", "tests/site/test_browser.py", *session.posargs)
 
 
 @nox.session(default=False)
