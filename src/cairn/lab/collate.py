@@ -21,8 +21,7 @@ def windowed_rollouts(table: PolicyTable, episodes: Episodes, draw_seed: int) ->
     rollout, turn = np.nonzero(episodes.alive)
     prompt = table.worlds.prompt[episodes.states[rollout, turn]]
     spoken = [
-        row[:n].tolist()
-        for row, n in zip(episodes.tokens[rollout, turn], episodes.lengths[rollout, turn], strict=True)
+        row[:n].tolist() for row, n in zip(episodes.tokens[rollout, turn], episodes.lengths[rollout, turn], strict=True)
     ]
     rows = [table.prompt_tokens[p] + s for p, s in zip(prompt, spoken, strict=True)]
     place = np.arange(rollout.size), table.prompt_lengths[prompt]

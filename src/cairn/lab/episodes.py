@@ -128,9 +128,7 @@ def walk(speaker: Speaker, start: Start, rng: np.random.Generator) -> Episodes:
         tape.states[:, k + 1] = state
         tape.states[active, k + 1] = answer(worlds, state[active], option, luck[active, depth + 1])
     end = tape.states[:, -1]
-    return Episodes(
-        world=start.world, rewards=worlds.payoffs[end], truncated=~worlds.terminal[end], **vars(tape)
-    )
+    return Episodes(world=start.world, rewards=worlds.payoffs[end], truncated=~worlds.terminal[end], **vars(tape))
 
 
 def concatenate(parts: Sequence[Episodes]) -> Episodes:

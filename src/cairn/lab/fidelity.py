@@ -50,9 +50,7 @@ def measure_fidelity(
 
     def open_services(worlds: Sequence[World], rollouts_each: int, batch: int, ledger: Ledger) -> TabularServices:
         stream = (seed, STREAM + batch)
-        return TabularServices(
-            models, form, ledger, method.needs, worlds=worlds, group_size=rollouts_each, seed=stream
-        )
+        return TabularServices(models, form, ledger, method.needs, worlds=worlds, group_size=rollouts_each, seed=stream)
 
     if "fit" in overridden_stages(type(method)):
         for batch in range(1, FIT_BATCHES + 1):

@@ -96,9 +96,9 @@ class HistorySpeaker:
         state = tape.states[active, k]
         scenes = [self._script.scenes[o] for o in self.worlds.observation[state]]
         root = self._script.roots[self.worlds.prompt[state]]
-        said = self._remember(tape, k - 1, active) if k else [[] for _ in active]
-        before = self._memory.lengths + np.array([len(s) for s in said], dtype=np.int64)
-        log_probs = self._read([s + scene for s, scene in zip(said, scenes, strict=True)], root)
+        unread = self._go_on(tape, k, active)
+        before = self._memory.lengths + np.array([len(u) for u in unread], dtype=np.int64)
+        log_probs = self._read([u + s for u, s in zip(unread, scenes, strict=True)], root)
         nodes = log_probs.shape[1]
         return Turn(
             Voice.of(log_probs.reshape(-1, log_probs.shape[2])),
@@ -117,16 +117,19 @@ class HistorySpeaker:
         logits = self._memory.read(prompts, Branches.of(self._script.forest, root))
         return np.asarray(logits.double().log_softmax(-1).cpu().numpy())
 
-    def _remember(self, tape: Tape, k: int, active: IntArray) -> list[list[int]]:
-        """Keep what was said in turn k, and only the rows that go on; return each one's last token, not read yet."""
-        tokens, lengths = tape.tokens[self._held, k], tape.lengths[self._held, k]
-        self._memory.recall(self._said(tokens, lengths))
+    def _go_on(self, tape: Tape, k: int, active: IntArray) -> list[list[int]]:
+        """Keep what was said before turn k, and only the rows that go on; return what each one has not read yet."""
         going_on = np.searchsorted(self._held, active)
+        unread: list[list[int]] = [[] for _ in active]
+        if k:
+            tokens, lengths = tape.tokens[self._held, k - 1], tape.lengths[self._held, k - 1]
+            self._memory.recall(self._said(tokens, lengths))
+            last = np.take_along_axis(tokens, lengths[:, None] - 1, 1)[going_on]
+            unread = [[int(token)] for token in last[:, 0]]
         if active.size < self._held.size:
             self._memory.select(going_on)
         self._held = active
-        last = np.take_along_axis(tokens, lengths[:, None] - 1, 1)[going_on]
-        return [[int(token)] for token in last[:, 0]]
+        return unread
 
     def _said(self, tokens: IntArray, lengths: IntArray) -> BoolArray:
         """(A, N - 1) nodes of the trees that the phrases went through. The last token of a phrase never has one."""
