@@ -10,7 +10,7 @@ import typer
 
 from cairn import __version__
 from cairn.commands import catalogue, entry, reporting, running, tools
-from cairn.commands.terminal import print_error
+from cairn.commands.terminal import HELP_OPTIONS, print_error
 from cairn.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP_OPTIONS,
     help="A validated inventory of credit assignment methods in reinforcement learning of language models, and a "
     "harness that tests what they claim on small models.",
 )

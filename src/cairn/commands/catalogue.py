@@ -88,7 +88,7 @@ def validate(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ID|FILE|FOLDER]...", help="What to report on; everything unless given.", show_default=False
+            metavar="ID|FILE|FOLDER", help="What to report on; everything unless given.", show_default=False
         ),
     ] = None,
     as_json: AsJson = False,

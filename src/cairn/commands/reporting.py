@@ -43,7 +43,7 @@ Folder = Annotated[
 def report(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Methods; all that have been run unless given.", show_default=False),
+        typer.Argument(metavar="ID", help="Methods; all that have been run unless given.", show_default=False),
     ] = None,
     out: Folder = None,
     check: Annotated[

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cairn.commands.teaching import lessons
-from cairn.commands.terminal import AsJson, messages, output, require_run_extra, say
+from cairn.commands.terminal import HELP_OPTIONS, AsJson, messages, output, require_run_extra, say
 from cairn.errors import UserError
 from cairn.inventory import load
 from cairn.inventory.findings import near
@@ -84,7 +84,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
 
 def script_command(reproduction: Reproduction) -> typer.Typer:
     """Return the command of a reproduction's own script: that of `run` without the id."""
-    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=reproduction.title)
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=HELP_OPTIONS)
 
     @program.command(help=reproduction.title)
     def script(

@@ -24,6 +24,7 @@ NARROW_CHARACTERS = 100
 DASH = "–"
 _RUN_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors")
 
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
