@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cairn.evidence.records import spec_hash
+from cairn.lab.history import scene
 from cairn.lab.policy import pad
 from cairn.lab.tasks import quest
 from cairn.lab.tasks.world import World
@@ -120,7 +121,7 @@ class School:
         parts = [(world.header, 0.0)]
         for state, option in self._teacher.walk(world, self._rng):
             options = world.options[world.state_prompt[state]]
-            parts.append((f"{world.observations[world.state_observation[state]]} . act", 0.0))
+            parts.append((scene(world.observations[world.state_observation[state]]), 0.0))
             parts.append((options[option], self._weight(options)))
         return self._lesson(parts)
 
