@@ -1,0 +1,158 @@
+"""The embedded model: an ordinary transformers folder, made by its recipe; and folders that are not one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from cairn.errors import UserError
+from cairn.lab.model import LanguageModel, load, pick_device
+from cairn.lab.pretrain import Recipe, build_tokenizer, rebuild
+from cairn.lab.runner import EMBEDDED_MODEL
+from cairn.lab.tasks import quest
+
+TINY = Recipe(
+    width=16, layers=1, heads=2, inner=32, max_positions=256, clean_steps=3, noisy_steps=2, window_rows=8,
+    history_rows=2, instances=3,
+)  # fmt: skip
+Damage = Callable[[Path], object]
+
+
+def test_it_loads_as_any_other_model_does(model: LanguageModel) -> None:
+    network = AutoModelForCausalLM.from_pretrained(EMBEDDED_MODEL)
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_MODEL)
+    tokens = torch.tensor(tokenizer(["go left ."], add_special_tokens=False)["input_ids"])
+    with torch.no_grad():
+        assert torch.equal(network(input_ids=tokens).logits, model.network(input_ids=tokens).logits)
+    assert tokenizer.decode(tokens[0]) == "go left ."
+    assert len(tokenizer) == network.config.vocab_size == len({"<pad>", "<unk>", *quest.vocabulary()})
+    assert 100_000 < model.parameters < 500_000
+
+
+def test_its_digest_is_that_of_the_weights_file(model: LanguageModel) -> None:
+    assert model.digest == hashlib.sha256((EMBEDDED_MODEL / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_its_tokenizer_is_the_recipe_s(tmp_path: Path) -> None:
+    build_tokenizer().save_pretrained(tmp_path)
+    assert (tmp_path / "tokenizer.json").read_bytes() == (EMBEDDED_MODEL / "tokenizer.json").read_bytes()
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_recipe_makes_the_same_bytes_twice(tmp_path: Path) -> None:
+    knobs, steps = quest.Knobs(horizon=12, forks=3), list[None]()
+    rebuild(tmp_path / "a", TINY, knobs, lambda: steps.append(None))
+    torch.manual_seed(999)  # nothing outside the recipe may matter
+    rebuild(tmp_path / "b", TINY, knobs, lambda: None)
+    rebuild(tmp_path / "c", dataclasses.replace(TINY, seed=1), knobs, lambda: None)
+    assert _files(tmp_path / "a") == _files(tmp_path / "b")
+    assert _files(tmp_path / "a")["model.safetensors"] != _files(tmp_path / "c")["model.safetensors"]
+    assert len(steps) == TINY.steps == 5
+    assert load(tmp_path / "a").parameters < 10_000
+
+
+@pytest.mark.slow
+def test_the_recipe_makes_the_shipped_model_bit_for_bit(tmp_path: Path) -> None:
+    """About four minutes. Holds on the machine and packages that made it; elsewhere rounding may differ."""
+    rebuild(tmp_path / "model", Recipe(), quest.Knobs(), lambda: None)
+    made, shipped = _files(tmp_path / "model"), _files(EMBEDDED_MODEL)
+    assert made["model.safetensors"] == shipped["model.safetensors"]
+    assert made == shipped
+
+
+def _unlink(name: str) -> Damage:
+    return lambda folder: (folder / name).unlink()
+
+
+def _write(name: str, text: str) -> Damage:
+    return lambda folder: (folder / name).write_text(text)
+
+
+def _configure(**changes: object) -> Damage:
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+def _cut(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def _lose_a_tensor(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["model.layers.1.mlp.down_proj.weight"]
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+DAMAGES: dict[str, tuple[Damage, str]] = {
+    "no weights": (_unlink("model.safetensors"), "no weights"),
+    "no config": (_unlink("config.json"), "no config"),
+    "no tokenizer": (_unlink("tokenizer.json"), "no tokenizer"),
+    "weights cut short": (_cut, "could not be loaded"),
+    "a tensor missing": (_lose_a_tensor, "lack model.layers.1.mlp.down_proj.weight"),
+    "more layers than weights": (_configure(num_hidden_layers=3), "lack model.layers.2"),
+    "another width": (_configure(hidden_size=32), "could not be loaded"),
+    "another vocabulary": (_configure(vocab_size=10), "could not be loaded"),
+    "unknown architecture": (_configure(model_type="nope"), "could not be loaded"),
+    "code of its own": (_configure(model_type="nope", auto_map={"AutoConfig": "evil.Config"}), "could not be loaded"),
+    "config cut short": (_write("config.json", "{"), "could not be loaded"),
+    "config is a list": (_write("config.json", "[]"), "could not be loaded"),
+    "tokenizer cut short": (_write("tokenizer.json", "{"), "could not be loaded"),
+    "tokenizer is empty": (_write("tokenizer.json", "{}"), "could not be loaded"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_folder_is_refused(tmp_path: Path, name: str) -> None:
+    damage, message = DAMAGES[name]
+    folder = tmp_path / "model"
+    shutil.copytree(EMBEDDED_MODEL, folder)
+    damage(folder)
+    with pytest.raises(UserError, match=message) as caught:
+        load(folder)
+    assert caught.value.repair
+
+
+def test_pickled_weights_are_never_read(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(EMBEDDED_MODEL, folder)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="no weights"):
+        load(folder)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such model folder"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no such model folder"):
+        load("./nowhere")
+
+
+def test_devices_are_checked() -> None:
+    assert pick_device("cpu") == "cpu"
+    assert pick_device("auto") in {"cpu", "cuda"}
+    with pytest.raises(UserError, match="unknown device"):
+        pick_device("tpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_missing_device_is_named() -> None:
+    with pytest.raises(UserError, match="no CUDA device"):
+        pick_device("cuda")

@@ -1,0 +1,218 @@
+"""Running the cells of a reproduction: workers, failures, resuming, budgets."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cairn.errors import UserError
+from cairn.evidence.records import Record, read_record, read_records, record_name, stable_bytes
+from cairn.lab import runner
+from cairn.lab.controls import ExactCredit
+from cairn.lab.experiment import Arm, Reproduction
+from cairn.lab.protocol import Protocol, read_protocol
+from cairn.lab.runner import Plan, run
+from cairn.methods.gigpo import GiGPO
+from cairn.methods.grpo import GRPO
+from cairn.methods.vineppo import VinePPO
+
+PAPER = Arm("paper", "method", "The rule.", VinePPO(continuations=2))
+PLAIN = Arm("grpo", "control", "The control.", GRPO())
+EQUAL = Arm("equal", "control", "The control, at the cost of the rule.", GRPO(), spends_like="paper")
+ANCHORS = Arm("anchors", "variant", "Another rule, on two tasks.", GiGPO(), tasks=("quest", "quest-revisit=0"))
+CEILING = Arm("exact", "ceiling", "The ceiling.", ExactCredit())
+# No such number of continuations can be drawn: the cell raises.
+BROKEN = Arm("broken", "variant", "It fails.", VinePPO(continuations=-1))
+LIKE_BROKEN = Arm("like-broken", "control", "It waits for what never comes.", GRPO(), spends_like="broken")
+
+
+@dataclasses.dataclass
+class Witness:
+    """Notes what it is told; kills a worker when `kill` is the arm that advances."""
+
+    kill: str = ""
+    done_: list[str] = dataclasses.field(default_factory=list)
+    seen: list[tuple[str, str, int, int]] = dataclasses.field(default_factory=list)
+    plan_: tuple[int, int] = (0, 0)
+
+    def planned(self, cells: int, finished: int) -> None:
+        self.plan_ = cells, finished
+
+    def advanced(self, task: str, arm: str, seed: int, update: int, success: float) -> None:
+        assert 0 <= success <= 1
+        self.seen.append((task, arm, seed, update))
+        if arm == self.kill:
+            for child in multiprocessing.active_children():
+                os.kill(child.pid or 0, signal.SIGKILL)
+
+    def done(self, record: Record) -> None:
+        self.done_.append(record_name(record.task, record.arm, record.seed))
+
+
+@pytest.fixture(scope="module")
+def protocol() -> Protocol:
+    """The protocol with a preset of a second a cell."""
+    changes = {
+        "updates": 2, "evaluate_every": 1, "knobs": {"horizon": 8, "forks": 1, "fog": 0.0}, "fidelity_rollouts": 2,
+    }  # fmt: skip
+    preset = read_protocol().preset("smoke").model_copy(update=changes)
+    return read_protocol().model_copy(update={"presets": {"tiny": preset}})
+
+
+def _plan(protocol: Protocol, out: Path, *arms: Arm, **changes: Any) -> Plan:
+    reproduction = Reproduction("toy", "A toy", ("quest",), arms, ())
+    plan = Plan(reproduction, protocol, "tiny", (101,), "cpu", out, resume=False, workers=1)
+    return dataclasses.replace(plan, **changes)
+
+
+def _stable(records: list[Record]) -> dict[str, bytes]:
+    return {record_name(r.task, r.arm, r.seed): stable_bytes(r) for r in records}
+
+
+def test_two_workers_find_what_one_finds(protocol: Protocol, tmp_path: Path) -> None:
+    arms = (PAPER, LIKE_BROKEN, BROKEN, EQUAL, ANCHORS, CEILING)
+    one = run(_plan(protocol, tmp_path / "one", *arms), Witness())
+    witness = Witness()
+    two = run(_plan(protocol, tmp_path / "two", *arms, workers=2), witness)
+    assert _stable(one) == _stable(two)
+    assert [r.arm for r in one] == [r.arm for r in two], "in the order of the plan"
+    assert _stable(read_records(tmp_path / "two" / "results")) == _stable(two)
+    assert sorted(witness.done_) == sorted(_stable(two))
+    assert [r.status for r in two] == ["ok", "skipped", "failed", "ok", "ok", "ok", "ok"]
+    assert {r.host.threads for r in two if r.status == "ok"} == {1}
+    assert {(arm, update) for _, arm, _, update in witness.seen} >= {("paper", 0), ("paper", 2), ("exact", 1)}
+
+
+def test_a_cell_that_raises_becomes_a_record_and_the_others_finish(protocol: Protocol, tmp_path: Path) -> None:
+    broken, plain = run(_plan(protocol, tmp_path, BROKEN, PLAIN), Witness())
+    assert (broken.status, plain.status) == ("failed", "ok")
+    assert broken.reason is not None
+    assert broken.reason.startswith("ValueError: negative dimensions")
+    assert broken.curve == ()
+    assert read_record(tmp_path / "results" / "quest--broken--s101.json") == broken
+
+
+def test_the_same_run_twice_gives_the_same_bytes(protocol: Protocol, tmp_path: Path) -> None:
+    first, second = (run(_plan(protocol, tmp_path / name, PAPER), Witness()) for name in "ab")
+    assert _stable(first) == _stable(second)
+    assert _stable(first) != _stable(run(_plan(protocol, tmp_path / "c", PAPER, seeds=(102,)), Witness()))
+
+
+def test_resuming_runs_only_what_is_missing_or_failed(protocol: Protocol, tmp_path: Path) -> None:
+    arms = (PAPER, BROKEN, EQUAL, PLAIN)
+    run(_plan(protocol, tmp_path, *arms), Witness())
+    kept = tmp_path / "results" / "quest--paper--s101.json"
+    before = kept.stat().st_mtime_ns, kept.read_bytes()
+    (tmp_path / "results" / "quest--grpo--s101.json").unlink()
+    witness = Witness()
+    records = run(_plan(protocol, tmp_path, *arms, resume=True), witness)
+    assert witness.plan_ == (4, 2)
+    assert sorted(witness.done_) == ["quest--broken--s101.json", "quest--grpo--s101.json"]
+    assert (kept.stat().st_mtime_ns, kept.read_bytes()) == before
+    assert [r.status for r in records] == ["ok", "failed", "ok", "ok"]
+
+
+def test_an_arm_spends_what_another_spent_within_one_update(protocol: Protocol, tmp_path: Path) -> None:
+    equal, paper = run(_plan(protocol, tmp_path, EQUAL, PAPER), Witness())
+    budget = paper.ledger.flops
+    assert equal.spec["settings"]["flops_budget"] == budget
+    assert equal.curve[-2].flops < budget <= equal.curve[-1].flops
+    assert equal.curve[-1].update > paper.curve[-1].update
+
+
+def test_an_arm_whose_budget_failed_is_skipped_and_run_once_there_is_one(protocol: Protocol, tmp_path: Path) -> None:
+    _, skipped = run(_plan(protocol, tmp_path, BROKEN, LIKE_BROKEN), Witness())
+    assert skipped.status == "skipped"
+    assert skipped.reason is not None
+    assert "`broken`, which did not finish" in skipped.reason
+    again = run(_plan(protocol, tmp_path, BROKEN, LIKE_BROKEN, resume=True), Witness())
+    assert [r.status for r in again] == ["failed", "skipped"]
+    (tmp_path / "results" / "quest--broken--s101.json").unlink()
+    mended = dataclasses.replace(BROKEN, method=GRPO())
+    records = run(_plan(protocol, tmp_path, mended, LIKE_BROKEN, resume=True), Witness())
+    assert [r.status for r in records] == ["ok", "ok"]
+    assert records[1].curve[-1].flops >= records[0].ledger.flops > 0
+
+
+@pytest.mark.parametrize("leader", ["nobody", "anchors-elsewhere", "equal"])
+def test_a_budget_that_will_never_be_known_is_refused_before_anything_runs(
+    protocol: Protocol, tmp_path: Path, leader: str
+) -> None:
+    elsewhere = dataclasses.replace(PLAIN, name="anchors-elsewhere", tasks=("quest-revisit=0",))
+    chained = Arm("chained", "control", "It waits.", GRPO(), spends_like=leader)
+    with pytest.raises(UserError, match=f"arm `chained`.*got '{leader} on quest'"):
+        run(_plan(protocol, tmp_path / "out", PAPER, EQUAL, elsewhere, chained, workers=2), Witness())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_torn_record_is_named(protocol: Protocol, tmp_path: Path) -> None:
+    run(_plan(protocol, tmp_path, PLAIN), Witness())
+    path = tmp_path / "results" / "quest--grpo--s101.json"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"quest--grpo--s101\.json") as caught:
+        run(_plan(protocol, tmp_path, PLAIN, resume=True), Witness())
+    assert caught.value.repair
+
+
+def test_finished_cells_are_not_overwritten_unasked(protocol: Protocol, tmp_path: Path) -> None:
+    run(_plan(protocol, tmp_path, PLAIN), Witness())
+    with pytest.raises(UserError, match=r"already holds records.*--resume"):
+        run(_plan(protocol, tmp_path, PLAIN), Witness())
+
+
+@pytest.mark.parametrize("what", ["method", "rate", "preset", "leader"])
+def test_records_of_another_configuration_are_refused(protocol: Protocol, tmp_path: Path, what: str) -> None:
+    run(_plan(protocol, tmp_path, PAPER, EQUAL), Witness())
+    small = protocol.presets["tiny"]
+    changed, arms = protocol, (PAPER, EQUAL)
+    if what == "method":
+        arms = (dataclasses.replace(PAPER, method=VinePPO(continuations=3)), EQUAL)
+    elif what == "rate":
+        changed = protocol.model_copy(update={"learning_rate": 1e-3})
+    elif what == "preset":
+        changed = protocol.model_copy(update={"presets": {"tiny": small.model_copy(update={"group_size": 5})}})
+    else:
+        arms = (PAPER, dataclasses.replace(EQUAL, learning_rate_factor=2.0))
+    with pytest.raises(UserError, match="another configuration"):
+        run(_plan(changed, tmp_path, *arms, resume=True), Witness())
+
+
+def test_a_folder_that_cannot_be_written_is_refused(protocol: Protocol, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        run(_plan(protocol, tmp_path / "file", PLAIN), Witness())
+
+
+def test_a_killed_worker_is_one_clear_error_and_finished_cells_are_kept(protocol: Protocol, tmp_path: Path) -> None:
+    """The second seed waits long for nothing: the kill comes when the budget arm starts, after its leader is done."""
+    plan = _plan(protocol, tmp_path, PAPER, EQUAL, PLAIN, seeds=(101, 102), workers=2)
+    with pytest.raises(UserError, match=r"worker process was killed.*--resume") as caught:
+        run(plan, Witness(kill="equal"))
+    assert caught.value.file == tmp_path / "results"
+    finished = {record_name(r.task, r.arm, r.seed) for r in read_records(tmp_path / "results")}
+    assert finished >= {"quest--paper--s101.json"}
+    assert len(finished) < 6
+    witness = Witness()
+    records = run(dataclasses.replace(plan, resume=True, workers=1), witness)
+    assert {r.status for r in records} == {"ok"}
+    assert not finished & set(witness.done_), "no finished cell is run again"
+    assert _stable(records) == _stable(run(dataclasses.replace(plan, out=tmp_path / "calm", workers=1), Witness()))
+
+
+def test_a_loss_that_is_not_finite_is_a_failed_record_with_its_reason(protocol: Protocol, tmp_path: Path) -> None:
+    wild = dataclasses.replace(PAPER, name="wild", learning_rate_factor=1e33)
+    failed, plain = run(_plan(protocol, tmp_path, wild, PLAIN), Witness())
+    assert failed.status == "failed"
+    assert failed.reason is not None
+    assert failed.reason.startswith("FloatingPointError: update 1: loss nan")
+    assert plain.status == "ok"
+
+
+def test_the_embedded_model_is_the_default() -> None:
+    assert runner.EMBEDDED_MODEL.is_dir()
