@@ -2,19 +2,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from types import SimpleNamespace
+from typing import cast, get_args
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
-from tests.lab_history.tiny import EXITS, FIRST, HEADER, SECOND, START, tiny_world
+from tests.lab_history.tiny import BEHIND_LEFT, BEHIND_RIGHT, EXITS, FIRST, HEADER, SECOND, START, tiny_world
 
 from cairn.errors import UserError
 from cairn.lab import montecarlo
 from cairn.lab.episodes import Branch, Episodes
+from cairn.lab.forms import Prompt, prompt_form
 from cairn.lab.history import HistoryForm, HistoryPlayer, scene
 from cairn.lab.model import LanguageModel, token_logprobs
+from cairn.lab.players import Player
 from cairn.lab.tasks.world import WorldBatch, join
 from cairn.lab.windowed import WindowedForm
 
@@ -162,6 +166,29 @@ def test_the_error_of_success_leaves_the_draw_of_worlds_out(model: LanguageModel
     success = history_player(model, join([won, lost]), evaluation_episodes=4).success(np.random.default_rng(9))
     assert success.mean == pytest.approx(0.5)
     assert success.standard_error == pytest.approx(0.0)
+
+
+def test_the_error_of_success_is_as_worked_by_hand() -> None:
+    # Sample variances 1/3 and 1/4, 4 episodes in each of 2 worlds: sqrt((1/3 + 1/4) / 4) / 2.
+    rewards = np.array([1.0, 0, 1, 0, 1, 1, 1, 0])
+    player = SimpleNamespace(
+        worlds=SimpleNamespace(worlds=("a", "b")), play=lambda world, _: SimpleNamespace(world=world, rewards=rewards)
+    )
+    success = montecarlo.success(cast("Player", player), 4, np.random.default_rng(0))
+    assert success.mean == pytest.approx(0.625)
+    assert success.standard_error == pytest.approx(0.190941, abs=1e-6)
+
+
+@pytest.mark.parametrize("prompt", get_args(Prompt))
+def test_behind_a_taken_action_the_world_answers_anew(model: LanguageModel, prompt: Prompt) -> None:
+    player = prompt_form(prompt, model.tokenizer, 2).player(model, join([tiny_world(SLIP)]))
+    episodes = player.play(np.zeros(30, dtype=np.int64), np.random.default_rng(0))
+    for side, room in enumerate((BEHIND_LEFT, BEHIND_RIGHT)):
+        said = np.flatnonzero(episodes.options[:, 0] == side)[0]
+        branch = Branch(np.full(400, said), np.zeros(400, dtype=np.int64), after=True)
+        forks = player.fork(episodes, branch, np.random.default_rng(1))
+        # Within 3 standard errors, whatever the world had answered in the episode itself.
+        assert np.mean(forks.states[:, 0] == room) == pytest.approx(1 - SLIP, abs=0.06)
 
 
 def test_one_sample_has_no_standard_error(model: LanguageModel, short_worlds: WorldBatch) -> None:
