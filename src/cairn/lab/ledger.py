@@ -11,6 +11,7 @@ class Ledger:
 
     Every row is billed as if it had been computed by itself: sharing between equal rows, which small worlds allow,
     saves time but is not credited. Evaluation and exact credit for controls are not billed to any arm.
+    A row that grows through an episode (full history) reads each of its tokens once; a fork reads its prefix anew.
     """
 
     flops: float = 0.0
