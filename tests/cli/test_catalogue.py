@@ -13,10 +13,8 @@ import pytest
 import yaml
 from tests.cli.conftest import Command
 
-from cairn.commands.status import statuses
-from cairn.inventory import load
+from cairn.evidence.status import statuses
 from cairn.paths import data_root
-from cairn.site.subject import gather
 
 ROOT = data_root()
 FILES = {
@@ -63,11 +61,6 @@ def test_list_says_when_nothing_is_left(cairn: Command) -> None:
 
 def test_a_wrong_word_is_answered_with_the_near_ones(refused: Callable[..., str]) -> None:
     assert "did you mean turn_boundaries" in refused("list", "--need", "turn_boundary")
-
-
-def test_the_status_in_the_list_is_the_one_on_the_site() -> None:
-    for subject in gather(load(), ROOT):
-        assert statuses(subject.id) == subject.statuses, subject.id
 
 
 def test_a_status_follows_from_the_files(tmp_path: Path) -> None:

@@ -114,13 +114,6 @@ def test_statuses_follow_from_what_exists(docs: Path, tmp_path: Path) -> None:
     assert "No experiment has been run yet" in read(tmp_path / "docs" / "leaderboard" / "index.md").text
 
 
-def test_the_command_line_tells_the_same_statuses(docs: Path, root: Path) -> None:
-    from cairn.commands.status import statuses
-
-    for one in json.loads((docs / "data/v1/entries.json").read_text(encoding="utf-8")):
-        assert tuple(one["statuses"]) == statuses(one["id"], root)
-
-
 def test_a_report_without_its_records_still_makes_a_page(tmp_path: Path) -> None:
     root = bare_root(tmp_path / "root")
     shutil.rmtree(fill(root, invented_experiment(), invented_records()) / "results")

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cairn.commands.status import statuses
 from cairn.commands.terminal import AsJson, add, output, print_json, printable, table, words
 from cairn.errors import UserError
+from cairn.evidence.status import statuses
 from cairn.inventory import CRITERIA, Entry, Finding, Inventory, Reading, load, read_all
 from cairn.inventory.findings import near
 from cairn.paths import data_root

@@ -12,9 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cairn.commands.status import statuses
 from cairn.commands.terminal import DASH, AsJson, add, heading, output, print_json, printable, table, words
 from cairn.errors import UserError
+from cairn.evidence.status import statuses
 from cairn.inventory import Entry, bibtex, load
 from cairn.inventory.models import NONE
 

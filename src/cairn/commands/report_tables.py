@@ -11,10 +11,9 @@ from rich.text import Text
 
 from cairn.commands.numbers import amount, duration, interval, number
 from cairn.commands.terminal import DASH, NARROW_CHARACTERS, add, folded, heading, printable, table
-from cairn.evidence.claims import describe_scale
+from cairn.evidence.claims import SCALE, describe_scale
 from cairn.evidence.comparison import Basis, ClaimReport, Comparison
 from cairn.evidence.report import ArmSummary, Report
-from cairn.site.run_page import SCALE
 
 JUDGED = "*"
 FIDELITY = ("rank_correlation", "sign_accuracy", "bifurcation_precision", "bifurcation_share")

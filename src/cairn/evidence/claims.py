@@ -18,6 +18,8 @@ Direction = Literal["greater", "less", "equivalent", "not_greater"]
 Axis = Literal["update", "flops"]
 Label = Literal["supported", "contradicted", "inconclusive", "not_testable_here"]
 CURVE_METRICS = ("auc_success", "final_success")
+SCALE = "Small models on synthetic tasks test the mechanism; they do not reproduce the paper's benchmark numbers."
+"""Stands wherever verdicts are shown."""
 
 
 class Claim(Evidence):
@@ -95,7 +97,7 @@ def _obstacle(interval: Interval, seeds: int, min_seeds: int, problem: str | Non
     if problem is not None:
         return problem
     if seeds < min_seeds:
-        return f"{seeds} paired seeds; a verdict needs at least {min_seeds}"
+        return f"{seeds} paired seed{'' if seeds == 1 else 's'}; a verdict needs at least {min_seeds}"
     if not all(math.isfinite(bound) for bound in (interval.low, interval.high)):
         return "the interval has no finite bounds"
     return None
@@ -116,7 +118,7 @@ def _reason(claim: Claim, interval: Interval, label: Label) -> str:
     wanted = {
         "greater": f"above {claim.margin:g}",
         "less": f"below {-claim.margin:g}",
-        "equivalent": f"within [{-claim.margin:g}, {claim.margin:g}]",
+        "equivalent": f"within {claim.margin:g} of 0" if claim.margin else "to be exactly 0",
         "not_greater": f"at most {claim.margin:g}",
     }[claim.direction]
     found = {

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import torch
 
+from cairn.errors import UserError
+from cairn.evidence.base import load_json
 from cairn.evidence.experiment import Fingerprint
 from cairn.evidence.records import read_records
-from cairn.evidence.report import Report, build_report, read_report, write_report
+from cairn.evidence.report import Report, build_report, write_report
 from cairn.lab.cell import describe_object, make_trainer, panel_of
 from cairn.lab.experiment import Reproduction
 from cairn.lab.model import load, quiet
@@ -49,6 +51,19 @@ def take_fingerprint(reproduction: Reproduction, protocol: Protocol) -> Fingerpr
     return Fingerprint(values=(*values, trainer.evaluate(FINGERPRINT_UPDATES, {}).success))
 
 
+def _kept_fingerprint(path: Path) -> Fingerprint | None:
+    """Read nothing else of an old report, which may have another form than reports have today."""
+    try:
+        kept = load_json(path.read_text(encoding="utf-8"))["fingerprint"]
+        return None if kept is None else Fingerprint.model_validate(kept)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "the fingerprint of the records cannot be read from the old report",
+            file=path,
+            repair="Restore the file, or make the records again in an empty folder.",
+        ) from error
+
+
 def make_report(reproduction: Reproduction, protocol: Protocol, out: Path, *, fresh: bool) -> Report:
     """Build and write `out`/report.json from `out`/results.
 
@@ -57,7 +72,7 @@ def make_report(reproduction: Reproduction, protocol: Protocol, out: Path, *, fr
     """
     now = take_fingerprint(reproduction, protocol)
     path = out / "report.json"
-    made = now if fresh or not path.is_file() else read_report(path).fingerprint
+    made = now if fresh or not path.is_file() else _kept_fingerprint(path)
     report = build_report(
         reproduction.declaration(protocol.least_seeds_for_verdict),
         read_records(out / "results"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from cairn.evidence.claims import SCALE
 from cairn.evidence.comparison import ClaimReport, Comparison
 from cairn.evidence.report import ArmSummary, Report
 from cairn.site.marks import anchor, badge
-from cairn.site.run_page import SCALE
 from cairn.site.subject import Subject
 from cairn.site.text import Content, Html, element, interval, join, link, notice, number, paragraph, table
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from cairn.evidence.status import STATUSES
 from cairn.inventory import Inventory
 from cairn.site.facts_page import FACETS, values_of
 from cairn.site.marks import badge
-from cairn.site.subject import STATUSES, Subject
+from cairn.site.subject import Subject
 from cairn.site.text import Html, element, escape, join, link, paragraph, words
 
 _ANY = "any"

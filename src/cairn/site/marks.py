@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from cairn.evidence.claims import Label
 from cairn.evidence.comparison import ClaimReport
-from cairn.site.subject import STATUSES, Subject
+from cairn.evidence.status import STATUSES
+from cairn.site.subject import Subject
 from cairn.site.text import Html, element, join, words
 
 _SIGNS: dict[str, str] = {

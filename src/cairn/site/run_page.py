@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cairn.evidence.audit import audit_run
 from cairn.evidence.checklist import load_items
-from cairn.evidence.claims import CURVE_METRICS, Claim
+from cairn.evidence.claims import CURVE_METRICS, SCALE, Claim
 from cairn.evidence.comparison import ClaimReport, Comparison
 from cairn.evidence.paragraph import methods_paragraph
 from cairn.evidence.report import ArmSummary, Report
@@ -36,7 +36,6 @@ from cairn.site.text import (
     words,
 )
 
-SCALE = "Small models on synthetic tasks test the mechanism; they do not reproduce the paper's benchmark numbers."
 METRICS = {
     "auc_success": "mean success over training",
     "final_success": "success at the last place that both arms reached",

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cairn
 from cairn.evidence.audit import Labels, labels_of
 from cairn.evidence.comparison import ClaimReport
 from cairn.evidence.golden import Golden, golden_path, read_golden
 from cairn.evidence.records import Record, read_records, record_name
 from cairn.evidence.report import Report, read_report
+from cairn.evidence.status import module_path, statuses
 from cairn.inventory import Entry, Inventory
-
-STATUSES = ("listed", "implemented", "run", "judged")
 
 
 @dataclass(frozen=True)
@@ -28,18 +26,12 @@ class Subject:
     golden: Golden | None
     records: tuple[Record, ...]
     report: Report | None
+    statuses: tuple[str, ...]
 
     @property
     def id(self) -> str:
         """Return the entry's id."""
         return self.entry.id
-
-    @property
-    def statuses(self) -> tuple[str, ...]:
-        """Return which of STATUSES are reached; each follows from what exists, none is typed."""
-        ran = bool(self.records) or (self.report is not None and bool(self.report.records))
-        reached = (True, self.module is not None and self.golden is not None, ran, bool(self.verdicts))
-        return tuple(status for status, there in zip(STATUSES, reached, strict=True) if there)
 
     @property
     def tests(self) -> tuple[ClaimReport, ...]:
@@ -70,14 +62,15 @@ def gather(inventory: Inventory, root: Path) -> tuple[Subject, ...]:
 def _subject(entry: Entry, root: Path) -> Subject:
     golden = golden_path(entry.id, root)
     folder = golden.parent
-    module = Path("methods") / f"{entry.id.replace('-', '_')}.py"
+    module = module_path(entry.id)
     report = folder / "report.json"
     return Subject(
         entry=entry,
-        module=f"src/cairn/{module.as_posix()}" if (Path(cairn.__file__).parent / module).is_file() else None,
+        module=f"src/cairn/methods/{module.name}" if module.is_file() else None,
         golden=read_golden(golden) if golden.is_file() else None,
         records=tuple(read_records(folder / "results")),
         report=read_report(report) if report.is_file() else None,
+        statuses=statuses(entry.id, root),
     )
 
 

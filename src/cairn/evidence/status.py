@@ -9,27 +9,24 @@ from cairn.errors import UserError
 from cairn.evidence.base import load_json
 from cairn.paths import data_root
 
-LISTED = "listed"
+STATUSES = ("listed", "implemented", "run", "judged")
 
 
 def statuses(entry_id: str, root: Path | None = None) -> tuple[str, ...]:
-    """Return which of listed, implemented, run, judged hold, in this order.
+    """Return which of STATUSES hold, in their order.
 
     implemented: the method has a module and a golden example. run: there are records, or a report made from some.
     judged: such a report holds verdicts. Raises UserError for a report that cannot be read.
     """
     folder = (data_root() if root is None else root) / "reproductions" / entry_id
     ran, judged = _reported(folder / "report.json")
-    found = {
-        LISTED: True,
-        "implemented": _module(entry_id).is_file() and (folder / "golden.yaml").is_file(),
-        "run": ran or any((folder / "results").glob("[!.]*.json")),
-        "judged": judged,
-    }
-    return tuple(name for name, holds in found.items() if holds)
+    implemented = module_path(entry_id).is_file() and (folder / "golden.yaml").is_file()
+    found = (True, implemented, ran or any((folder / "results").glob("[!.]*.json")), judged)
+    return tuple(status for status, holds in zip(STATUSES, found, strict=True) if holds)
 
 
-def _module(entry_id: str) -> Path:
+def module_path(entry_id: str) -> Path:
+    """Return where the module of a method lies, if it has one."""
     return Path(cairn.__file__).parent / "methods" / f"{entry_id.replace('-', '_')}.py"
 
 
