@@ -149,7 +149,7 @@ def summarise_arm(
         granularity=info.granularity,
         seeds=tuple(record.seed for record in done),
         statuses={status: statuses.count(status) for status in sorted(set(statuses))},
-        success=_success(drawn, limits, seed, (task, info.name)) if drawn else {},
+        success=_success(drawn, limits, seed) if drawn else {},
         curves=tuple(_band(drawn, axis, seed) for axis in AXES) if drawn else (),
         ledger={key: _mean([getattr(record.ledger, key) for record in done]) for key in Ledger.model_fields},
         overhead=_overhead(drawn, control, seed) if control else None,
@@ -159,29 +159,27 @@ def summarise_arm(
     )
 
 
-def _success(
-    drawn: Sequence[Record], limits: Mapping[str, float], seed: int, key: tuple[str, str]
-) -> dict[str, Summary]:
+def _success(drawn: Sequence[Record], limits: Mapping[str, float], seed: int) -> dict[str, Summary]:
+    # The draw does not depend on the arm: arms with equal numbers get equal intervals.
     values = {"final_success": [heights(record)[-1] for record in drawn]}
     for axis in AXES:
         values[f"auc_success_{axis}"] = [
             area_under_curve(places(record, axis), heights(record), limits[axis]) for record in drawn
         ]
-    return {name: _summary(numbers, seed, (*key, name)) for name, numbers in values.items()}
+    return {name: _summary(numbers, seed, name) for name, numbers in values.items()}
 
 
-def _summary(numbers: Sequence[float], seed: int, key: tuple[str, ...]) -> Summary:
+def _summary(numbers: Sequence[float], seed: int, name: str) -> Summary:
     return Summary(
-        mean=Estimate.of(bootstrap_interval(numbers, generator(seed, *key, "mean"))),
-        iqm=Estimate.of(bootstrap_interval(numbers, generator(seed, *key, "iqm"), statistic="iqm")),
+        mean=Estimate.of(bootstrap_interval(numbers, generator(seed, name, "mean"))),
+        iqm=Estimate.of(bootstrap_interval(numbers, generator(seed, name, "iqm"), statistic="iqm")),
     )
 
 
 def _band(drawn: Sequence[Record], axis: Axis, seed: int) -> Band:
     grid = _grid(drawn, axis)
     curves = [[value_at(places(record, axis), heights(record), at) for at in grid] for record in drawn]
-    key = (drawn[0].task, drawn[0].arm, axis, "band")
-    centre, low, high = bootstrap_band(curves, generator(seed, *key), replicates=BAND_REPLICATES)
+    centre, low, high = bootstrap_band(curves, generator(seed, axis, "band"), replicates=BAND_REPLICATES)
     return Band(
         axis=axis,
         at=tuple(float(at) for at in grid),
@@ -207,8 +205,7 @@ def _overhead(drawn: Sequence[Record], control: tuple[str, Sequence[Record]], se
     ratios = [_flops_ratio(mine, other) for mine, other in pairs]
     if not ratios or any(math.isnan(ratio) for ratio in ratios):
         return None
-    key = (drawn[0].task, drawn[0].arm, name, "overhead")
-    return Overhead(control=name, flops_ratio=Estimate.of(bootstrap_interval(ratios, generator(seed, *key))))
+    return Overhead(control=name, flops_ratio=Estimate.of(bootstrap_interval(ratios, generator(seed, "overhead"))))
 
 
 def _flops_ratio(mine: Record, other: Record) -> float:
