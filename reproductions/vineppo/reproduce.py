@@ -21,14 +21,14 @@ REPRODUCTION = Reproduction(
         Arm("k1", "variant", "K = 1.", VinePPO(continuations=1), granularity="turn"),
         Arm("k3", "variant", "K = 3.", VinePPO(continuations=3), granularity="turn"),
         Arm(
+            "grpo", "control", "GRPO for the same number of updates on the same batches.", GRPO(), granularity="episode"
+        ),
+        Arm(
             "ppo-gae",
             "control",
             "PPO with a learned critic, gamma = lambda = 1: the paper's own control.",
             PPOGAE(),
             granularity="token",
-        ),
-        Arm(
-            "grpo", "control", "GRPO for the same number of updates on the same batches.", GRPO(), granularity="episode"
         ),
         Arm(
             "grpo-equal-compute",
