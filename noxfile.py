@@ -94,6 +94,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def model(session: nox.Session) -> None:
+    """Make the embedded model again from its recipe and compare it with the shipped one, bit for bit."""
+    _install(session, "-e.[run]", groups=["test"])
+    session.run("pytest", "tests/lab/test_model.py", "-m", "rebuild", *session.posargs, env=OFFLINE)
+
+
+@nox.session(default=False)
 def check(session: nox.Session) -> None:
     """Do everything for one method: `nox -s check -- gigpo`."""
     if len(session.posargs) != 1:

@@ -1,4 +1,4 @@
-"""The embedded model and small worlds; tests marked `slow` run here only when `-m slow` asks for them."""
+"""The embedded model and small worlds; tests marked `rebuild` run only when `-m rebuild` asks for them."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def corridor(horizon: int = 24) -> World:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what takes minutes unless it is asked for."""
-    if "slow" in config.option.markexpr:
+    if "rebuild" in config.option.markexpr:
         return
     for item in items:
-        if HERE in item.path.parents and item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes; run it with -m slow"))
+        if HERE in item.path.parents and item.get_closest_marker("rebuild"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes; run it with -m rebuild"))
 
 
 @pytest.fixture(scope="session", autouse=True)

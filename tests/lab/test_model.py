@@ -63,7 +63,7 @@ def test_a_recipe_makes_the_same_bytes_twice(tmp_path: Path) -> None:
     assert load(tmp_path / "a").parameters < 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.rebuild
 def test_the_recipe_makes_the_shipped_model_bit_for_bit(tmp_path: Path) -> None:
     """About four minutes. Holds on the machine and packages that made it; elsewhere rounding may differ."""
     rebuild(tmp_path / "model", Recipe(), quest.Knobs(), lambda: None)

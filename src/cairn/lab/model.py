@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -26,7 +27,7 @@ class LanguageModel:
     network: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     source: str
-    digest: str  # sha256 of the weights file, or the hub name
+    digest: str  # sha256 of the weights
 
     @property
     def device(self) -> torch.device:
@@ -74,16 +75,13 @@ def load(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.flo
 
     Raises UserError for a folder without weights, config or tokenizer, or whose parts do not fit together.
     """
-    folder = Path(source)
-    if folder.is_dir():
-        _require_files(folder)
-    elif folder.is_absolute() or str(source).startswith("."):
-        raise UserError("there is no such model folder", value=str(source), repair="Give a folder or a hub name.")
-    options = {"trust_remote_code": False, "local_files_only": folder.is_dir()}
+    folder = local_folder(source)
+    _require_files(folder)
+    options = {"trust_remote_code": False, "local_files_only": True}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source), **options)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            str(source), dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+            str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True, **options
         )
     except LOADING_ERRORS as error:
         raise _not_loaded(source, next(iter(str(error).splitlines()), type(error).__name__)) from error
@@ -93,9 +91,24 @@ def load(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.flo
     if missing:
         raise _not_loaded(source, f"the weights lack {missing[0]}, which the config asks for")
     network.eval()
-    digest = weights_digest(folder) if folder.is_dir() else str(source)
     network.to(device)  # type: ignore[arg-type]  # the stub of a decorated method
-    return LanguageModel(network, tokenizer, str(source), digest)
+    return LanguageModel(network, tokenizer, str(source), weights_digest(folder))
+
+
+def local_folder(source: str | Path) -> Path:
+    """Return the local folder of a model: the folder itself, or a hub name's snapshot, fetched if it is not there yet.
+
+    Only configuration, tokenizer and safetensors files are fetched. Raises UserError for what cannot be found.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute() or str(source).startswith("."):
+        raise UserError("there is no such model folder", value=str(source), repair="Give a folder or a hub name.")
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+    except (OSError, ValueError) as error:
+        raise _not_loaded(source, next(iter(str(error).splitlines()), type(error).__name__)) from error
 
 
 def _not_loaded(source: str | Path, reason: str) -> UserError:

@@ -25,7 +25,7 @@ from cairn.errors import UserError
 from cairn.evidence.records import Record, read_record, record_name, write_record
 from cairn.lab.cell import Cell, Setup, failed_record, run_cell, specify
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.model import weights_digest
+from cairn.lab.model import local_folder, weights_digest
 from cairn.lab.pretrain import Recipe, cached_model
 from cairn.lab.protocol import Protocol as SharedProtocol
 from cairn.lab.protocol import task_knobs
@@ -50,9 +50,9 @@ class Plan:
     @cached_property
     def setup(self) -> Setup:
         """Return what all cells share. The weights are hashed once."""
-        folder = Path(self.model)
-        digest = weights_digest(folder) if folder.is_dir() else self.model
-        return Setup(self.reproduction, self.protocol, self.preset, self.model, digest, self.device)
+        folder = local_folder(self.model)
+        digest = weights_digest(folder)
+        return Setup(self.reproduction, self.protocol, self.preset, str(folder), digest, self.device)
 
     @property
     def results(self) -> Path:
