@@ -6,8 +6,9 @@ Run: python reproductions/gigpo/reproduce.py [--preset smoke|cpu|gpu] [--seeds N
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ExactCredit, ShuffledCredit, ShuffledObservations
+from cairn.lab.controls import ShuffledCredit, ShuffledObservations
 from cairn.lab.experiment import Arm, Reproduction
+from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
 from cairn.methods.gigpo import GiGPO
 from cairn.methods.grpo import GRPO
 
@@ -42,22 +43,7 @@ REPRODUCTION = Reproduction(
             GiGPO(step_weight=0.0),
             granularity="episode",
         ),
-        Arm(
-            "grpo",
-            "control",
-            "GRPO for the same number of updates on the same batches.",
-            GRPO(),
-            tasks=(QUEST, NO_RECURRENCE),
-            granularity="episode",
-        ),
-        Arm(
-            "grpo-equal-compute",
-            "control",
-            "GRPO until it has spent what the paper's arm spent with the same seed.",
-            GRPO(),
-            spends_like="paper",
-            granularity="episode",
-        ),
+        *baseline_arms("grpo", "GRPO", GRPO(), "paper", (QUEST, NO_RECURRENCE)),
         Arm(
             "shuffled-anchors",
             "null",
@@ -74,21 +60,7 @@ REPRODUCTION = Reproduction(
             ShuffledCredit(),
             granularity="turn",
         ),
-        Arm(
-            "exact",
-            "ceiling",
-            "The exact advantage of each turn under the current policy.",
-            ExactCredit(),
-            granularity="turn",
-        ),
-        Arm(
-            "exact-shuffled",
-            "null",
-            "The exact advantages permuted among the turns of each rollout.",
-            ExactCredit(),
-            ShuffledCredit(),
-            granularity="turn",
-        ),
+        *ceiling_arms(),
     ),
     claims=(
         Claim(
@@ -142,25 +114,7 @@ REPRODUCTION = Reproduction(
         ),
     ),
     checks=(
-        Claim(
-            id="exact-over-grpo",
-            text="Exact credit learns faster than GRPO.",
-            arm="exact",
-            control="grpo",
-            margin=0.02,
-            basis="protocol",
-            why="A task on which exact credit does not help cannot judge credit.",
-        ),
-        Claim(
-            id="shuffled-exact-no-better",
-            text="Shuffled exact credit learns no faster than GRPO.",
-            arm="exact-shuffled",
-            control="grpo",
-            direction="not_greater",
-            margin=0.0,
-            basis="protocol",
-            why="If misplaced exact credit helped, the numbers and not their places would do the work.",
-        ),
+        *calibration_checks("grpo", "GRPO"),
         Claim(
             id="w0-is-grpo",
             text="GiGPO with w = 0 is GRPO.",

@@ -6,8 +6,8 @@ Run: python reproductions/grpo/reproduce.py [--preset smoke|cpu|gpu] [--seeds N]
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ExactCredit, ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
+from cairn.lab.standard import calibration_checks, ceiling_arms
 from cairn.methods.grpo import GRPO
 
 REPRODUCTION = Reproduction(
@@ -45,21 +45,7 @@ REPRODUCTION = Reproduction(
             learning_rate_factor=2.0,
             granularity="episode",
         ),
-        Arm(
-            "exact",
-            "ceiling",
-            "The exact advantage of each turn under the current policy.",
-            ExactCredit(),
-            granularity="turn",
-        ),
-        Arm(
-            "exact-shuffled",
-            "null",
-            "The exact advantages permuted among the turns of each rollout.",
-            ExactCredit(),
-            ShuffledCredit(),
-            granularity="turn",
-        ),
+        *ceiling_arms(),
     ),
     claims=(
         Claim(
@@ -83,27 +69,7 @@ REPRODUCTION = Reproduction(
             why="The control must not be handicapped by the protocol's learning rate.",
         ),
     ),
-    checks=(
-        Claim(
-            id="exact-over-grpo",
-            text="Exact credit learns faster than GRPO.",
-            arm="exact",
-            control="paper",
-            margin=0.02,
-            basis="protocol",
-            why="A task on which exact credit does not help cannot judge credit.",
-        ),
-        Claim(
-            id="shuffled-exact-no-better",
-            text="Shuffled exact credit learns no faster than GRPO.",
-            arm="exact-shuffled",
-            control="paper",
-            direction="not_greater",
-            margin=0.0,
-            basis="protocol",
-            why="If misplaced exact credit helped, the numbers and not their places would do the work.",
-        ),
-    ),
+    checks=(*calibration_checks("paper", "GRPO"),),
     deviations=(
         "Clip range, KL coefficient and learning rate are the protocol's.",
         "One update for each batch, so that the clip never acts.",

@@ -6,8 +6,9 @@ Run: python reproductions/vineppo/reproduce.py [--preset smoke|cpu|gpu] [--seeds
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ExactCredit, ShuffledCredit, ShuffledTurnValues
+from cairn.lab.controls import ShuffledCredit, ShuffledTurnValues
 from cairn.lab.experiment import Arm, Reproduction
+from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.methods.vineppo import VinePPO
@@ -20,23 +21,13 @@ REPRODUCTION = Reproduction(
         Arm("paper", "method", "K = 9 continuations from the start of every turn.", VinePPO(), granularity="turn"),
         Arm("k1", "variant", "K = 1.", VinePPO(continuations=1), granularity="turn"),
         Arm("k3", "variant", "K = 3.", VinePPO(continuations=3), granularity="turn"),
-        Arm(
-            "grpo", "control", "GRPO for the same number of updates on the same batches.", GRPO(), granularity="episode"
-        ),
+        *baseline_arms("grpo", "GRPO", GRPO(), "paper"),
         Arm(
             "ppo-gae",
             "control",
             "PPO with a learned critic, gamma = lambda = 1: the paper's own control.",
             PPOGAE(),
             granularity="token",
-        ),
-        Arm(
-            "grpo-equal-compute",
-            "control",
-            "GRPO until it has spent what the paper's arm spent with the same seed.",
-            GRPO(),
-            spends_like="paper",
-            granularity="episode",
         ),
         Arm(
             "shuffled-credit",
@@ -54,21 +45,7 @@ REPRODUCTION = Reproduction(
             ShuffledTurnValues(),
             granularity="turn",
         ),
-        Arm(
-            "exact",
-            "ceiling",
-            "The exact advantage of each turn under the current policy.",
-            ExactCredit(),
-            granularity="turn",
-        ),
-        Arm(
-            "exact-shuffled",
-            "null",
-            "The exact advantages permuted among the turns of each rollout.",
-            ExactCredit(),
-            ShuffledCredit(),
-            granularity="turn",
-        ),
+        *ceiling_arms(),
     ),
     claims=(
         Claim(
@@ -118,27 +95,7 @@ REPRODUCTION = Reproduction(
             why="The null control of every experiment: the same numbers in the wrong turns.",
         ),
     ),
-    checks=(
-        Claim(
-            id="exact-over-grpo",
-            text="Exact credit learns faster than GRPO.",
-            arm="exact",
-            control="grpo",
-            margin=0.02,
-            basis="protocol",
-            why="A task on which exact credit does not help cannot judge credit.",
-        ),
-        Claim(
-            id="shuffled-exact-no-better",
-            text="Shuffled exact credit learns no faster than GRPO.",
-            arm="exact-shuffled",
-            control="grpo",
-            direction="not_greater",
-            margin=0.0,
-            basis="protocol",
-            why="If misplaced exact credit helped, the numbers and not their places would do the work.",
-        ),
-    ),
+    checks=(*calibration_checks("grpo", "GRPO"),),
     deviations=(
         "Boundaries are turns of a text world; the paper's are reasoning steps of a mathematical solution.",
         "A small word-level model and a synthetic text world stand for language models on GSM8K and MATH.",

@@ -117,14 +117,8 @@ def run_cell(cell: Cell, progress: Callable[[Point], None]) -> Record:
         progress(point)
     seconds = time.perf_counter() - clock
     return Record(
-        method=cell.reproduction,
-        task=cell.task,
-        arm=cell.arm,
-        seed=cell.seed,
-        preset=cell.preset,
+        **_identity(cell),
         status="ok",
-        spec_hash=cell.spec_hash,
-        spec=cell.spec,
         setting=_setting(cell, model, panel, trainer.form.evaluation),
         ledger=Ledger.model_validate({**trainer.ledger.totals(), "seconds": seconds}),
         metrics=_metrics(points),
@@ -141,18 +135,17 @@ def run_cell(cell: Cell, progress: Callable[[Point], None]) -> Record:
 def failed_record(cell: Cell, reason: str) -> Record:
     """Return the record of a cell that did not finish; it keeps its place, with the reason."""
     return Record(
-        method=cell.reproduction,
-        task=cell.task,
-        arm=cell.arm,
-        seed=cell.seed,
-        preset=cell.preset,
+        **_identity(cell),
         status="failed",
         reason=reason,
-        spec_hash=cell.spec_hash,
-        spec=cell.spec,
         provenance=describe_provenance(cell.protocol_version, cell.protocol_hash, None, None),
         host=describe_host(cell.spec["device"], utc_now(), 0.0),
     )
+
+
+def _identity(cell: Cell) -> dict[str, Any]:
+    names = {"task": cell.task, "arm": cell.arm, "seed": cell.seed, "preset": cell.preset}
+    return {"method": cell.reproduction, **names, "spec_hash": cell.spec_hash, "spec": cell.spec}
 
 
 def panel_of(spec: dict[str, Any]) -> Panel:

@@ -1,0 +1,78 @@
+"""Arms and checks that every experiment has: baseline, ceiling, and whether the task can tell credit apart."""
+
+from __future__ import annotations
+
+from cairn.evidence.claims import Claim
+from cairn.lab.controls import ExactCredit, ShuffledCredit
+from cairn.lab.experiment import Arm
+from cairn.method import Method
+
+
+def baseline_arms(
+    name: str, label: str, method: Method, spends_like: str, tasks: tuple[str, ...] = ()
+) -> tuple[Arm, Arm]:
+    """Return a baseline at equal updates (on `tasks`) and at the metered compute of the arm `spends_like`."""
+    return (
+        Arm(
+            name,
+            "control",
+            f"{label} for the same number of updates on the same batches.",
+            method,
+            tasks=tasks,
+            granularity="episode",
+        ),
+        Arm(
+            f"{name}-equal-compute",
+            "control",
+            f"{label} until it has spent what the {spends_like}'s arm spent with the same seed.",
+            method,
+            spends_like=spends_like,
+            granularity="episode",
+        ),
+    )
+
+
+def ceiling_arms() -> tuple[Arm, Arm]:
+    """Return exact credit, and exact credit in the wrong places."""
+    return (
+        Arm(
+            "exact",
+            "ceiling",
+            "The exact advantage of each turn under the current policy.",
+            ExactCredit(),
+            granularity="turn",
+        ),
+        Arm(
+            "exact-shuffled",
+            "null",
+            "The exact advantages permuted among the turns of each rollout.",
+            ExactCredit(),
+            ShuffledCredit(),
+            granularity="turn",
+        ),
+    )
+
+
+def calibration_checks(control: str, label: str) -> tuple[Claim, Claim]:
+    """Return the two checks of the task itself, against the arm `control`, which the text calls `label`."""
+    return (
+        Claim(
+            id=f"exact-over-{label.lower()}",
+            text=f"Exact credit learns faster than {label}.",
+            arm="exact",
+            control=control,
+            margin=0.02,
+            basis="protocol",
+            why="A task on which exact credit does not help cannot judge credit.",
+        ),
+        Claim(
+            id="shuffled-exact-no-better",
+            text=f"Shuffled exact credit learns no faster than {label}.",
+            arm="exact-shuffled",
+            control=control,
+            direction="not_greater",
+            margin=0.0,
+            basis="protocol",
+            why="If misplaced exact credit helped, the numbers and not their places would do the work.",
+        ),
+    )
