@@ -128,7 +128,7 @@ REPRODUCTION = Reproduction(
     ),
     deviations=(
         "A small word-level model and a synthetic text world stand for Qwen2.5 on ALFWorld and WebShop.",
-        "Clip range, KL coefficient and learning rate are the protocol's, not the paper's 0.2, 0.01 and 1e-6.",
+        "Clip range, KL coefficient and learning rate are the protocol's; the released KL is 0.01, its rate 1e-6.",
         "One update for each batch, so that the clip never acts.",
         "No penalty for invalid actions; a phrase that the room does not understand costs a turn.",
         "The loss is averaged over all action tokens of the batch.",

@@ -7,7 +7,7 @@ in the same place are compared with each other; this is added to GRPO's comparis
     A_S(i, k) = standardise(G_ik) within {(j, l): same task, same raw observation},   G_ik = sum_{l>=k} gamma^(l-k) r_il
     A(i, k)   = A_E(i) + w A_S(i, k), copied to the action tokens of turn k
 
-Shapes: returns (R,), G and A_S (R, K), A (B, T). Source: arXiv 2505.10978, equations 3 to 9; langfengQ/verl-agent:
+Shapes: returns (R,), G and A_S (R, K), A (B, T). Source: arXiv 2505.10978, equations 3 to 9; vanzll/verl-agent:
 gigpo/core_gigpo.py (defaults gamma 0.95, w 1). What differs between them: the paper takes A_E's statistics over one
 value a rollout, the released code by default over all step rows, so that long rollouts weigh more
 (`episode_statistics`). Both print two normalisers, with and without the division by std (`scale_by_std`). Fuzzy
@@ -57,9 +57,9 @@ def row_weighted_advantages(
 class GiGPO(Method):
     """Group-in-group comparison; see the module for the formula."""
 
-    step_weight: float = 1.0  # w, arXiv 2505.10978 section 5.1
-    gamma: float = 0.95  # arXiv 2505.10978 appendix E
-    kl_coefficient: float = 0.01  # arXiv 2505.10978 appendix E
+    step_weight: float = 1.0  # w, vanzll/verl-agent, a public fork of the authors' langfengQ/verl-agent
+    gamma: float = 0.95  # the same
+    kl_coefficient: float = 0.01  # the same
     episode_statistics: Literal["rollout", "step_row"] = "rollout"  # paper; "step_row" is the released default
 
     needs: ClassVar[frozenset[str]] = frozenset({"state_keys", "turn_boundaries", "reference_policy"})

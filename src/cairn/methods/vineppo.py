@@ -6,7 +6,7 @@ critic has to be learnt.
     V(s_k) = mean of K returns of continuations from s_k,   V(terminal) = 0
     A_k    = r_k + gamma V(s_{k+1}) - V(s_k), copied to the action tokens of step k, then whitened over the batch
 
-Shapes: turn values (R, K), advantages (B, T). Source: arXiv 2410.01679, section 4; McGill-NLP/VinePPO:src/treetune/
+Shapes: turn values (R, K), advantages (B, T). Source: arXiv 2410.01679, read in McGill-NLP/VinePPO:src/treetune/
 episode_generators/math_episode_generator_with_mc_advantages.py (K 9, gamma 1, identical prefixes sampled once,
 whitening over all response tokens). What differs: the boundaries here are turns; the paper's are reasoning steps.
 A prefix counts as identical when environment state and prompt agree. The released cap on valued steps is off unless
