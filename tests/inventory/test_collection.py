@@ -43,7 +43,7 @@ def test_load_raises_the_first_error_with_file_line_and_repair(tree: Path) -> No
     assert caught.value.file == path
     assert caught.value.line is not None
     assert path.read_text().split("\n")[caught.value.line - 1].strip() == "granularity: [steps]"
-    assert caught.value.repair == "did you mean step?"
+    assert caught.value.repair == "did you mean step or sub-step?"
 
 
 def test_warnings_do_not_stop_load(tree: Path) -> None:

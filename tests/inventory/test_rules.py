@@ -45,6 +45,7 @@ class Edit:
 DEEP = "  note: " + "[" * 30 + "]" * 30
 WIDE = "  procedure: [" + "a, " * 60_000 + "a]"
 
+NOT_HERE = "gpu_hours: {status: not-applicable"
 INTERFACE = "interface:\n  needs: [mc_continuations, segmenting]\n  hooks: [collect, credit]\n  from: [s1]"
 
 EDITS = (
@@ -96,6 +97,8 @@ EDITS = (
     Edit("CA030", "hook", "[collect, credit]", "[collect, aux_fit]", "aux_fit", "aux_fit"),
     Edit("CA030", "mark", "gpu_hours: {status: unknown", "gpu_hours: {status: maybe", "maybe", "maybe"),
     Edit("CA031", "word-twice", "[collect, credit]", "[collect, collect]", "collect, collect", "collect"),
+    Edit("CA032", "core-in-background", "type: background", "type: core # here", "# here", "core", BASE),
+    Edit("CA033", "not-for-a-method", "gpu_hours: {status: unknown", NOT_HERE, "not-app", "not-applicable"),
     Edit("CA050", "undefined-source", "from: [s2]", "from: [s2, s7]", "s7", "s7"),
     Edit("CA051", "unused-source", "confidence:", "  s3: {kind: docs, ref: r, seen: s}\nconfidence:", "s3:", "s3"),
     Edit(
@@ -215,11 +218,11 @@ def test_an_action_breaks_its_rule(action: Action, tree: Path, findings: Check) 
 
 
 def test_both_files_with_one_arxiv_id_are_named_to_each_other(tree: Path, findings: Check) -> None:
-    _second_base(tree, "inventory/methods/gamma.yaml")
+    _second_base(tree, "inventory/background/gamma.yaml")
     found = findings()
     assert [(finding.rule.code, finding.file) for finding in found] == [
         ("CA043", BASE),
-        ("CA043", "inventory/methods/gamma.yaml"),
+        ("CA043", "inventory/background/gamma.yaml"),
     ]
     assert "gamma.yaml" in found[0].message
     assert "base.yaml" in found[1].message

@@ -73,6 +73,11 @@ class Inventory:
         """Entries of kind background."""
         return tuple(entry for entry in self.entries if entry.kind == "background")
 
+    @property
+    def diagnostics(self) -> tuple[Entry, ...]:
+        """Entries of kind diagnostic."""
+        return tuple(entry for entry in self.entries if entry.kind == "diagnostic")
+
     def vocabulary(self, name: str) -> Vocabulary:
         """Return the word list `name`. Raises UserError with near matches when there is none."""
         if name not in self.vocabularies:

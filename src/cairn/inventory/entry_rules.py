@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -14,6 +14,8 @@ from cairn.inventory.vocabulary import Vocabularies
 
 WORD = Rule("CA030", "unknown-word", "Labels, needs, hooks and marks are words of the lists in inventory/vocab.")
 REPEATED_WORD = Rule("CA031", "repeated-word", "A list names each word once.")
+WRONG_FOLDER = Rule("CA032", "wrong-folder", "The folder and the type agree: core and enabler are methods.")
+NOT_APPLICABLE = Rule("CA033", "not-applicable", "Only a diagnostic, which trains nothing, has not-applicable marks.")
 UNDEFINED_SOURCE = Rule("CA050", "undefined-source", "Each key under `from` is defined in `sources`.")
 UNUSED_SOURCE = Rule("CA051", "unused-source", "Each source is used by a block; else why is it listed?", WARNING)
 WHY_MISSING = Rule("CA060", "why-missing", "Where our label differs from the survey's, `why` gives the reason.")
@@ -26,6 +28,11 @@ INVISIBLE = Rule("CA092", "invisible-character", "No control or direction charac
 REPEATED_CLAIM = Rule("CA100", "repeated-claim", "A claim's key is unique in its entry, for `<id>#<key>` is its name.")
 EDITOR_LINE = Rule("CA101", "editor-line", "The first line names the schema, so that editors can help.", WARNING)
 
+TYPES_OF_KIND: Mapping[str, tuple[str, ...]] = {
+    "method": ("core", "enabler"),
+    "background": ("background",),
+    "diagnostic": ("diagnostic",),
+}
 COMPARED_LABELS = ("type", "setting", "granularity", "baseline_family", "evidence", "aux_model", "compute")
 EDITOR_COMMENT = "# yaml-language-server: $schema=../../schemas/entry.schema.json"
 
@@ -50,6 +57,7 @@ class Inspected:
 def check_entry(case: Inspected, vocabularies: Vocabularies, today: date) -> Iterator[Finding]:
     """Yield every breach of the rules of this module that needs a model."""
     yield from words(case, vocabularies)
+    yield from kinds(case)
     yield from source_keys(case)
     yield from reasons(case, vocabularies)
     yield from claim_keys(case)
@@ -98,6 +106,21 @@ def words(case: Inspected, vocabularies: Vocabularies) -> Iterator[Finding]:
                 yield case.finding(WORD, place, word, message, near(word, known))
             if word in given[:index]:
                 yield case.finding(REPEATED_WORD, place, word, "this word stands twice in the list", "keep it once")
+
+
+def kinds(case: Inspected) -> Iterator[Finding]:
+    """Yield a type that the folder does not hold, and marks that only a diagnostic may have."""
+    entry = case.entry
+    types = TYPES_OF_KIND[entry.kind]
+    if entry.labels.type not in types:
+        message = f"a {entry.kind} is of type {' or '.join(types)}"
+        repair = "move the file to the folder of its type, or correct the type"
+        yield case.finding(WRONG_FOLDER, ("labels", "type"), entry.labels.type, message, repair)
+    for item, mark in entry.reporting.marks():
+        if mark.status == "not-applicable" and entry.kind != "diagnostic":
+            message = "the checklist applies to every paper that trains"
+            repair = "write no, or unknown where the whole was not read"
+            yield case.finding(NOT_APPLICABLE, ("reporting", item, "status"), mark.status, message, repair)
 
 
 def source_keys(case: Inspected) -> Iterator[Finding]:

@@ -17,13 +17,13 @@ FILE_NAME = Rule("CA040", "file-name", "The file name is the id: small letters a
 STRAY_FILE = Rule("CA041", "stray-file", "A folder of entries holds <id>.yaml files and nothing else.")
 TWO_FILES = Rule("CA042", "two-files", "An id stands in one folder only.")
 SAME_ARXIV = Rule("CA043", "same-arxiv", "One paper, one entry: the arXiv id is the key against duplicates.")
-NO_FOLDER = Rule("CA044", "no-folder", "The data root has inventory/methods, inventory/background and inventory/vocab.")
+NO_FOLDER = Rule("CA044", "no-folder", "The data root has inventory/methods, background, diagnostics and vocab.")
 NO_VOCABULARY = Rule("CA045", "no-vocabulary", "Every word list that the models name is there.")
 RELATION_TO_NOTHING = Rule("CA071", "relation-to-nothing", "A relation or limit by id leads to another entry.")
 KNOWN_BY_ARXIV = Rule("CA072", "known-by-arxiv", "An entry of the inventory is named by its id, not by its arXiv id.")
 MOVED_TO_NOTHING = Rule("CA073", "moved-to-nothing", "moved_to leads to another entry that has not moved itself.")
 
-FOLDERS: Mapping[str, str] = {"methods": "method", "background": "background"}
+FOLDERS: Mapping[str, str] = {"methods": "method", "background": "background", "diagnostics": "diagnostic"}
 VOCABULARY_FOLDER = "vocab"
 
 
