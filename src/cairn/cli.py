@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cairn import __version__
-from cairn.commands import catalogue, entry, reporting, running, tools
+from cairn.commands import catalogue, choosing, entry, reporting, running, tools
 from cairn.commands.terminal import HELP_OPTIONS, print_error
 from cairn.errors import UserError
 
@@ -45,6 +45,7 @@ def _options(
 app.command("list")(catalogue.list_entries)
 app.command("show")(entry.show)
 app.command("validate")(catalogue.validate)
+app.command("recommend")(choosing.recommend_methods)
 app.command("run")(running.run)
 app.command("report")(reporting.report)
 app.command("audit")(reporting.audit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cairn
 from cairn.errors import UserError
@@ -25,6 +26,21 @@ def statuses(entry_id: str, root: Path | None = None) -> tuple[str, ...]:
     return tuple(status for status, holds in zip(STATUSES, found, strict=True) if holds)
 
 
+def verdicts(entry_id: str, root: Path | None = None) -> dict[str, str]:
+    """Return our verdict on each claim of the entry's reproduction, by the claim's id; empty when nothing was judged.
+
+    Raises UserError for a report that cannot be read.
+    """
+    path = (data_root() if root is None else root) / "reproductions" / entry_id / "report.json"
+    report = _read(path)
+    if not report.get("records"):
+        return {}
+    try:
+        return {claim["claim"]["id"]: claim["verdict"]["label"] for claim in report["claims"]}
+    except (KeyError, TypeError) as error:
+        raise _unreadable(path) from error
+
+
 def module_path(entry_id: str) -> Path:
     """Return where the module of a method lies, if it has one."""
     return Path(cairn.__file__).parent / "methods" / f"{entry_id.replace('-', '_')}.py"
@@ -32,11 +48,26 @@ def module_path(entry_id: str) -> Path:
 
 def _reported(path: Path) -> tuple[bool, bool]:
     """Return whether the report rests on records, and whether it then judges a claim."""
+    report = _read(path)
+    try:
+        ran = bool(report and report["records"])
+        return ran, ran and bool(report["claims"])
+    except KeyError as error:
+        raise _unreadable(path) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the report as plain data, empty when there is none."""
     if not path.is_file():
-        return False, False
+        return {}
     try:
         report = load_json(path.read_text(encoding="utf-8"))
-        ran = bool(report["records"])
-        return ran, ran and bool(report["claims"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError("the report cannot be read", file=path, repair="build it again with `cairn report`") from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(path) from error
+    if not isinstance(report, dict):
+        raise _unreadable(path)
+    return report
+
+
+def _unreadable(path: Path) -> UserError:
+    return UserError("the report cannot be read", file=path, repair="build it again with `cairn report`")

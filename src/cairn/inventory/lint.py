@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from types import ModuleType
 
-from cairn.inventory import entry_rules, reader, shape, tree_rules
+from cairn.inventory import decision, entry_rules, reader, shape, tree_rules
 from cairn.inventory.entry_rules import Inspected, check_entry, check_text, editor_line
 from cairn.inventory.findings import ERROR, Finding, Rule
 from cairn.inventory.models import Entry, EntryFile, vocabularies_named
@@ -23,7 +23,7 @@ def _rules_of(*modules: ModuleType) -> tuple[Rule, ...]:
     return tuple(sorted(found, key=lambda rule: rule.code))
 
 
-RULES: tuple[Rule, ...] = _rules_of(reader, shape, entry_rules, tree_rules)
+RULES: tuple[Rule, ...] = _rules_of(reader, shape, entry_rules, tree_rules, decision)
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def read_all(root: Path | None = None, today: date | None = None) -> Reading:
     for case in cases:
         findings += check_entry(case, vocabularies, today)
     findings += check_tree(cases, ids)
+    findings += decision.read_tree(root, vocabularies, sorted(ids))[1]
     ordered = sorted(findings, key=lambda finding: (finding.file, finding.line, finding.rule.code, finding.message))
     entries = {case.entry.id: case.entry for case in reversed(cases)}
     return Reading(tuple(entries[key] for key in sorted(entries)), vocabularies, tuple(ordered))

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cairn.inventory.decision import DecisionTree
 from cairn.inventory.lint import read_all
 from cairn.inventory.models import EntryFile
 from cairn.inventory.vocabulary import Vocabularies, Vocabulary
@@ -21,8 +22,10 @@ def render(root: Path | None = None) -> dict[str, str]:
     """Return the text of each schema by its file name below `schemas/`; `root` has the word lists."""
     entry = _with_words(EntryFile.model_json_schema(by_alias=True), read_all(root).vocabularies)
     words = Vocabulary.model_json_schema(by_alias=True)
+    tree = DecisionTree.model_json_schema(by_alias=True)
     return {
         "entry.schema.json": _text(entry, "One entry of the Cairn inventory"),
+        "decision-tree.schema.json": _text(tree, "The decision tree of the Cairn inventory"),
         "vocabulary.schema.json": _text(words, "One closed word list of the Cairn inventory"),
     }
 
