@@ -82,7 +82,7 @@ SURVEY = {
     "gigpo": "core agentic step MC_(group) grpo strong none low ALFWorld,WebShop",
     "carl": "core agentic step Entropy-based grpo strong none low HotpotQA,2WikiMQA",
     "hcapo": "core agentic turn Hindsight grpo strong llm medium Agentic_tasks",
-    "grpo": "background reasoning episode Group_baseline none strong unknown unknown Math,_code",
+    "grpo": "background reasoning episode Group_baseline none strong unknown unknown Math,code",
 }
 
 
