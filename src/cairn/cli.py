@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cairn import __version__
-from cairn.commands import catalogue, choosing, entry, reporting, running, tools
+from cairn.commands import auditing, catalogue, choosing, entry, exporting, reporting, running, submitting, tools
 from cairn.commands.terminal import HELP_OPTIONS, print_error
 from cairn.errors import UserError
 
@@ -44,11 +44,15 @@ def _options(
 
 app.command("list")(catalogue.list_entries)
 app.command("show")(entry.show)
+app.command("cite")(exporting.cite)
+app.command("export")(exporting.export)
 app.command("validate")(catalogue.validate)
+app.command("new")(submitting.new)
+app.command("diff")(submitting.diff)
 app.command("recommend")(choosing.recommend_methods)
 app.command("run")(running.run)
 app.command("report")(reporting.report)
-app.command("audit")(reporting.audit)
+app.add_typer(auditing.audit, name="audit")
 app.command("tasks")(tools.tasks)
 app.command("credit")(tools.credit)
 app.command("site")(tools.site)

@@ -16,6 +16,7 @@ from cairn.inventory.reader import MAX_BYTES
 ALPHA = "inventory/methods/alpha.yaml"
 BASE = "inventory/background/base.yaml"
 HOOKS = "inventory/vocab/hooks.yaml"
+TREE = "inventory/decision-tree.yaml"
 Check = Callable[[], list[Finding]]
 
 
@@ -133,6 +134,13 @@ EDITS = (
     Edit("CA091", "handler", "  loss: plain", "  loss: '<b onclick=\"x\">'", "onclick", "'onclick=\"'"),
     Edit("CA092", "bidi", "  loss: plain", "  loss: a\u202eb", "\u202e", "'\\u202e'"),
     Edit("CA100", "claim-key-twice", "key: second", "key: first # again", "# again", "first"),
+    Edit("CA110", "no-such-candidate", "candidates: [alpha]", "candidates: [alpah]", "alpah", "alpah", TREE),
+    Edit("CA110", "no-such-scenario", "low: {scenario: cheap}", "low: {scenario: cheep}", "cheep", "cheep", TREE),
+    Edit("CA110", "no-such-question", "ask: compute", "ask: memory", "memory", "memory", TREE),
+    Edit("CA110", "no-such-answer", "when: {turns: many}", "when: {turns: mony}", "mony", "mony", TREE),
+    Edit("CA110", "no-such-word", "words: [step]", "words: [stap]", "stap", "stap", TREE),
+    Edit("CA110", "no-such-need", "needs: [mc_continuations]", "needs: [forks]", "[forks]", "forks", TREE),
+    Edit("CA110", "no-such-benchmark", "gsm8k: {", "gsm9k: {", "gsm9k", "gsm9k", TREE),
     Edit("CA101", "no-editor-line", "# yaml-language-server: $schema", "# nothing: $schema", "# nothing", ""),
 )
 

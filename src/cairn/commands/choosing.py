@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -12,7 +13,7 @@ from rich.prompt import Prompt
 
 from cairn.commands.terminal import AsJson, add, heading, messages, output, print_json, table, words
 from cairn.errors import UserError
-from cairn.evidence.status import verdicts
+from cairn.evidence.status import standing
 from cairn.inventory import Entry, Inventory, load
 from cairn.inventory.decision import DecisionTree
 from cairn.inventory.recommend import (
@@ -135,9 +136,13 @@ def _one_of(known: Sequence[str]) -> Callable[[str], str]:
 
 def evidence_for(entry: Entry) -> str:
     """Return how strong the evidence is: the paper's own by our label, and our verdicts, counted."""
-    ours = [*verdicts(entry.id).values()]
-    counted = ", ".join(f"{ours.count(label)} {label}" for label in dict.fromkeys(ours))
+    counted = ", ".join(f"{count} {label.replace('_', ' ')}" for label, count in _ours(entry).items())
     return f"paper: {entry.labels.evidence}; ours: {counted or NO_RUN}"
+
+
+def _ours(entry: Entry) -> dict[str, int]:
+    """Return how many of our tests of the entry's claims came out in each way."""
+    return dict(Counter(standing(entry.id).verdicts))
 
 
 def _as_data(tree: DecisionTree, case: Case, answer: Answer, top: int) -> dict[str, Any]:
@@ -166,7 +171,7 @@ def _entry_data(one: Recommendation) -> dict[str, Any]:
         "needs": list(entry.needs),
         "aux_model": entry.labels.aux_model,
         "compute": entry.labels.compute,
-        "evidence": {"paper": entry.labels.evidence, "ours": verdicts(entry.id)},
+        "evidence": {"paper": entry.labels.evidence, "ours": _ours(entry)},
         "open": list(one.open_points),
     }
 

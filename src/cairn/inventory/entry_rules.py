@@ -67,6 +67,11 @@ def check_entry(case: Inspected, vocabularies: Vocabularies, today: date) -> Ite
         yield case.finding(FUTURE, ("checked",), str(case.entry.checked), message, "write the day of the last check")
 
 
+def is_todo(value: str) -> bool:
+    """Say whether a value is nothing but the mark of a template."""
+    return _TODO.fullmatch(value) is not None
+
+
 def check_text(document: Document) -> Iterator[Finding]:
     """Yield what the bare text breaks, whether or not the document has the shape of an entry."""
     for number, line in enumerate(document.text.split("\n"), start=1):

@@ -17,6 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 UNKNOWN = "unknown"
 NONE = "none"
 SLUG_PATTERN = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+SOURCE_PATTERN = r"^s[1-9][0-9]{0,2}$"
+URL_PATTERN = r"^(none|unknown|https?://[^\s<>\"]+)$"
 ARXIV_PATTERN = r"^(none|[0-9]{4}\.[0-9]{4,5}|[a-z]+(-[a-z]+)?(\.[A-Z]{2})?/[0-9]{7})$"
 
 
@@ -31,8 +33,8 @@ Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Slug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
 SlugOrNone = Slug  # the word `none` has the form of a slug; the lint knows it
 ArxivId = Annotated[str, StringConstraints(pattern=ARXIV_PATTERN)]
-SourceKey = Annotated[str, StringConstraints(pattern=r"^s[1-9][0-9]{0,2}$")]
-Url = Annotated[str, StringConstraints(pattern=r"^(none|unknown|https?://[^\s<>\"]+)$")]
+SourceKey = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
+Url = Annotated[str, StringConstraints(pattern=URL_PATTERN)]
 Year = Annotated[int, Field(strict=True, ge=1950, le=2200)]
 Day = Annotated[date, BeforeValidator(_iso_date)]
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from cairn.inventory.findings import Finding, Rule, near, shown
+from cairn.inventory.models import SLUG_PATTERN, SOURCE_PATTERN, URL_PATTERN
 from cairn.inventory.reader import Document, Location
 
 MISSING = Rule("CA020", "missing-field", "Every block and field is there; `unknown` is a legal value, absence is not.")
@@ -27,6 +28,13 @@ _TYPE_NAMES = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "tuple_type": "a list: [a, b]",
+}
+
+_FORM_WORDS = {"string_too_short": "something, or unknown where it is not known"}
+_FORMS = {
+    SLUG_PATTERN: "small letters and digits, joined by single hyphens",
+    URL_PATTERN: "an address that starts with https://, or none, or unknown",
+    SOURCE_PATTERN: "keys s1, s2, ...",
 }
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -61,20 +69,32 @@ def _finding(model: type[BaseModel], document: Document, problem: Any) -> Findin
 
 def _explain(model: type[BaseModel], kind: str, location: Location, problem: Any) -> tuple[Rule, str, str]:
     last = str(location[-1]) if location else ""
-    if kind == "missing" and location[0] == "reporting" and len(location) > 1:
-        return REPORTING_INCOMPLETE, "a reporting item is incomplete", f"add `{last}:`; `unknown` is a legal status"
     if kind == "missing":
-        return MISSING, "a required field is missing", f"add `{last}:`; write unknown where it is not known"
+        return _missing(location, last)
     if kind == "extra_forbidden":
         return UNKNOWN_FIELD, "no such field here", near(last, _fields_at(model, location[:-1]))
     if last == "arxiv" and kind in _FORM_ERRORS | {"string_type"}:
         return ARXIV_FORM, "this is not an arXiv id", 'write it in quotes and without version: "2505.10978", or none'
     if last == "from" and kind in {"too_short", "tuple_type"}:
         return NO_SOURCE, "this block names no source", "write `from: [s1]` with keys of `sources`"
-    form = kind in _FORM_ERRORS
-    rule, what = (WRONG_FORM, "wrong form") if form else (WRONG_TYPE, "wrong type")
-    repair = "see this field in schemas/entry.schema.json" if form else f"write {_TYPE_NAMES.get(kind, 'a mapping')}"
-    return rule, f"{what} ({problem['msg']})", repair
+    if kind not in _FORM_ERRORS:
+        return WRONG_TYPE, f"wrong type ({problem['msg']})", f"write {_TYPE_NAMES.get(kind, 'a mapping')}"
+    return WRONG_FORM, "wrong form", f"write {_form(kind, problem.get('ctx', {}))}"
+
+
+def _missing(location: Location, last: str) -> tuple[Rule, str, str]:
+    if location[0] == "reporting" and len(location) > 1:
+        return REPORTING_INCOMPLETE, "a reporting item is incomplete", f"add `{last}:`; `unknown` is a legal status"
+    return MISSING, "a required field is missing", f"add `{last}:`; write unknown where it is not known"
+
+
+def _form(kind: str, context: Mapping[str, Any]) -> str:
+    """Return in words what pydantic asks of a value."""
+    if kind == "string_pattern_mismatch":
+        return _FORMS.get(context["pattern"], f"text of the form {context['pattern']}")
+    if kind in {"greater_than_equal", "less_than_equal"}:
+        return f"a number {'from' if 'ge' in context else 'up to'} {context.get('ge', context.get('le'))}"
+    return "at least one" if kind == "too_short" else _FORM_WORDS.get(kind, "a day that exists, as YYYY-MM-DD")
 
 
 def _fields_at(model: type[BaseModel], location: Location) -> set[str]:
