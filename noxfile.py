@@ -82,7 +82,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest."""
-    _install(session, "-e.[run]", groups=["docs", "test"])
+    _install(session, "-e.[export,run]", groups=["docs", "test"])
     session.run("pytest", *session.posargs, env=OFFLINE)
 
 
@@ -146,7 +146,7 @@ def lock(session: nox.Session) -> None:
     lines = LOCK.read_text().splitlines()
     torch = next(line for line in lines if line.startswith("torch=="))
     session.install(torch)
-    session.install(".[run,ray,trl]", *_group("dev"))
+    session.install(".[export,run,ray,trl]", *_group("dev"))
     frozen = session.run("python", "-m", "pip", "freeze", "--exclude", "cairn-credit", silent=True)
     # The label after `+` names the build of torch, not its release; every build of the release may be used.
     pins = [line.partition("+")[0] for line in str(frozen).splitlines() if "==" in line and not line.startswith("#")]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,9 +19,18 @@ from cairn.evidence.status import statuses
 from cairn.paths import data_root
 
 ROOT = data_root()
-FILES = {
-    path.stem: path for folder in ("methods", "background") for path in (ROOT / "inventory" / folder).glob("*.yaml")
-}
+FOLDERS = ("methods", "background", "diagnostics")
+FILES = {path.stem: path for path in (ROOT / "inventory").glob("*/*.yaml") if path.parent.name in FOLDERS}
+
+
+def listed(cairn: Command, *options: str) -> list[dict[str, Any]]:
+    """Return the entries that `cairn list` gives a program."""
+    entries: list[dict[str, Any]] = json.loads(cairn("list", "--json", *options).out)["entries"]
+    return entries
+
+
+def ids(cairn: Command, *options: str) -> set[str]:
+    return set(cairn("list", "--ids", *options).out.split())
 
 
 @pytest.fixture
@@ -32,16 +43,15 @@ def copy(tmp_path: Path) -> Path:
 def test_list_names_every_entry(cairn: Command) -> None:
     outcome = cairn("list")
     assert outcome.code == 0
-    listed = {line.split()[0] for line in outcome.out.splitlines() if line and not line.startswith(" ")}
-    assert set(FILES) <= listed
-    assert {one["id"] for one in json.loads(cairn("list", "--json").out)} == set(FILES)
+    printed = {line.split()[0] for line in outcome.out.splitlines() if line and not line.startswith(" ")}
+    assert set(FILES) <= printed
+    assert {one["id"] for one in listed(cairn)} == set(FILES)
 
 
 def test_list_filters_by_what_the_files_say(cairn: Command) -> None:
     needs = {key: yaml.safe_load(path.read_text())["interface"]["needs"] for key, path in FILES.items()}
     with_, without = (
-        {one["id"] for one in json.loads(cairn("list", "--json", option, "turn_boundaries").out)}
-        for option in ("--need", "--without-need")
+        {one["id"] for one in listed(cairn, option, "turn_boundaries")} for option in ("--need", "--without-need")
     )
     assert with_ == {key for key, words in needs.items() if "turn_boundaries" in words}
     assert without == set(FILES) - with_
@@ -50,9 +60,65 @@ def test_list_filters_by_what_the_files_say(cairn: Command) -> None:
 
 
 def test_list_takes_an_option_more_than_once(cairn: Command) -> None:
-    found = json.loads(cairn("list", "--json", "--need", "turn_boundaries", "--need", "state_keys").out)
+    found = listed(cairn, "--need", "turn_boundaries", "--need", "state_keys")
     assert found
     assert all({"turn_boundaries", "state_keys"} <= set(one["needs"]) for one in found)
+
+
+def test_list_takes_words_of_which_one_is_enough(cairn: Command) -> None:
+    by_need = {word: ids(cairn, "--need", word) for word in ("state_keys", "env_fork")}
+    assert ids(cairn, "--need", "state_keys,env_fork") == by_need["state_keys"] | by_need["env_fork"]
+    assert ids(cairn, "--without-need", "state_keys, env_fork") == set(FILES) - (by_need["state_keys"] | by_need["env_fork"])
+
+
+def test_list_takes_years_and_what_the_survey_labels(cairn: Command) -> None:
+    files = {key: yaml.safe_load(path.read_text(encoding="utf-8")) for key, path in FILES.items()}
+    years = {key: one["bibliography"]["year"] for key, one in files.items()}
+    assert ids(cairn, "--year", "2024,2025") == {key for key, year in years.items() if year in {2024, 2025}}
+    between = ids(cairn, "--year-from", "2024", "--year-to", "2025")
+    assert between == {key for key, year in years.items() if 2024 <= year <= 2025}
+    assert ids(cairn, "--surveyed") == {key for key, one in files.items() if one["survey"] is not None}
+    assert ids(cairn, "--not-surveyed") == {key for key, one in files.items() if one["survey"] is None}
+
+
+def test_list_asks_for_evidence(cairn: Command) -> None:
+    judged = {path.parent.name for path in ROOT.glob("reproductions/*/report.json")}
+    assert ids(cairn, "--status", "judged") <= judged
+    labels = ("supported", "contradicted", "inconclusive", "not_testable_here")
+    assert set.union(*(ids(cairn, "--verdict", label) for label in labels)) == ids(cairn, "--status", "judged")
+    assert "gigpo" in ids(cairn, "--verdict", ",".join(labels))
+    assert "gigpo" not in ids(cairn, "--without-status", "judged")
+
+
+def test_list_counts_what_the_files_hold(cairn: Command) -> None:
+    methods = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "inventory/methods").glob("*.yaml")]
+    surveyed = [one["survey"]["type"] for one in methods if one["survey"] is not None]
+    totals = json.loads(cairn("list", "--json").out)["totals"]
+    assert totals["entries"] == len(FILES)
+    assert totals["kind"]["method"] == len(methods)
+    types = {word: surveyed.count(word) for word in ("core", "enabler") if word in surveyed}
+    assert totals["surveyed_methods"] == {"entries": len(surveyed), "type": types}
+    assert cairn("list", "--count", "--kind", "method").out == f"{len(methods)}\n"
+
+
+def test_the_grid_counts_each_cell(cairn: Command) -> None:
+    grid = json.loads(cairn("list", "--grid", "--json").out)
+    assert grid["totals"]["entries"] == len(FILES)
+    files = {key: yaml.safe_load(path.read_text(encoding="utf-8"))["labels"] for key, path in FILES.items()}
+    turn = {one for cell in grid["cells"] if cell["granularity"] == "turn" for one in cell["ids"]}
+    assert turn == {key for key, labels in files.items() if "turn" in labels["granularity"]}
+    assert grid["totals"]["granularity"]["turn"] == len(turn)
+    several = {key for key, labels in files.items() if len(labels["granularity"]) > 1}
+    assert set(grid["in_several_rows"]) == several
+    printed = cairn("list", "--grid", "--ids").out
+    assert re.search(rf"^turn .* {len(turn)}$", printed, flags=re.MULTILINE)
+    assert "mc-state-groups:" in printed
+    assert "gigpo" in printed
+
+
+@pytest.mark.parametrize("options", [["--count", "--ids"], ["--count", "--json"], ["--year", "soon"]])
+def test_list_refuses_options_that_contradict(options: list[str], refused: Callable[..., str]) -> None:
+    refused("list", *options)
 
 
 def test_list_says_when_nothing_is_left(cairn: Command) -> None:
@@ -73,9 +139,9 @@ def test_a_status_follows_from_the_files(tmp_path: Path) -> None:
     assert statuses("gigpo", tmp_path) == ("listed", "implemented")
     (folder / "results" / "quest--a--s0.json").write_text("")
     assert statuses("gigpo", tmp_path)[-1] == "run"
-    (folder / "report.json").write_text('{"records": {}, "claims": [1]}')
+    (folder / "report.json").write_text('{"records": {}, "claims": [{"verdict": {"label": "supported"}}]}')
     assert statuses("gigpo", tmp_path)[-1] == "run"
-    (folder / "report.json").write_text('{"records": {"a": "b"}, "claims": [1]}')
+    (folder / "report.json").write_text('{"records": {"a": "b"}, "claims": [{"verdict": {"label": "supported"}}]}')
     assert statuses("gigpo", tmp_path)[-1] == "judged"
 
 

@@ -20,7 +20,8 @@ from cairn.evidence.records import read_records
 from cairn.evidence.report import read_report
 from cairn.evidence.summary import Estimate
 
-COMMANDS = ["list", "show", "validate", "run", "report", "audit", "tasks", "credit", "site", "model"]
+COMMANDS = ["list", "show", "cite", "export", "validate", "new", "diff", "recommend", "run", "report", "audit", "tasks",
+            "credit", "site", "model"]  # fmt: skip
 
 
 def test_every_command_is_there_and_has_help(cairn: Command) -> None:

@@ -31,7 +31,9 @@ MAY_IMPORT = {
     "__main__": {"cli"},
 }
 TORCH_FREE = ("errors", "paths", "inventory", "evidence", "site")
-HEAVY = {"torch", "transformers", "safetensors", "tokenizers", "datasets", "accelerate", "ray", "trl", "verl"}
+HEAVY = {"torch", "transformers", "safetensors", "tokenizers", "accelerate", "ray", "trl", "verl"}
+# Optional, and never needed to start: exports import them when they are asked for.
+SLOW = {"datasets", "pandas", "pyarrow", "numpy", "scipy"}
 
 
 def _imported(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -95,6 +97,16 @@ def test_reading_data_and_starting_the_command_leave_torch_out(modules: dict[str
     code = (
         f"import importlib, sys\nfor name in {light}: importlib.import_module(name)\n"
         f"print(sorted({HEAVY} & set(sys.modules)))"
+    )
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert outcome.stdout.strip() == "[]"
+
+
+def test_the_inventory_starts_without_what_it_seldom_needs(modules: dict[str, ast.Module], root: Path) -> None:
+    names = [name for name in modules if _room(name) == "inventory"] + ["cairn.evidence.catalogue"]
+    code = (
+        f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\n"
+        f"print(sorted({HEAVY | SLOW} & set(sys.modules)))"
     )
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert outcome.stdout.strip() == "[]"

@@ -2,60 +2,59 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cairn.commands.grid import print_grid
+from cairn.commands.selection import select, with_criteria
 from cairn.commands.terminal import AsJson, add, output, print_json, printable, table, words
 from cairn.errors import UserError
-from cairn.evidence.status import statuses
-from cairn.inventory import CRITERIA, Entry, Finding, Inventory, Reading, load, read_all
+from cairn.evidence.catalogue import STATUS
+from cairn.inventory import Entry, Finding, Inventory, Reading, read_all
 from cairn.inventory.findings import near
 from cairn.paths import data_root
 
-WITHOUT = "without_"
-
-
-def with_criteria(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each criterion of the inventory, and one that leaves entries out by it."""
-    kept = [
-        one for one in inspect.signature(command, eval_str=True).parameters.values() if one.kind is not one.VAR_KEYWORD
-    ]
-    options = [_option(prefix, name) for prefix in ("", WITHOUT) for name in CRITERIA]
-    parameters = [*options, *kept]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {one.name: one.annotation for one in parameters}
-    return command
-
-
-def _option(prefix: str, name: str) -> inspect.Parameter:
-    flag = f"--{prefix}{name}".replace("_", "-")
-    panel = "Keep the entries without a word" if prefix else "Keep the entries with a word"
-    option = typer.Option(flag, metavar="WORD", show_default=False, rich_help_panel=panel)
-    kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(f"{prefix}{name}", kind, default=None, annotation=Annotated[list[str] | None, option])
-
 
 @with_criteria
-def list_entries(*, as_json: AsJson = False, **criteria: list[str] | None) -> None:
+def list_entries(
+    *,
+    count: Annotated[bool, typer.Option("--count", help="Print only how many there are.")] = False,
+    ids: Annotated[
+        bool, typer.Option("--ids", help="Print only the ids, one a line; with --grid, in each cell.")
+    ] = False,
+    grid: Annotated[bool, typer.Option("--grid", help="Print granularity by family of methodologies.")] = False,
+    as_json: AsJson = False,
+    **criteria: object,
+) -> None:
     """List the entries of the inventory that meet all criteria, by our labels, with what has been done about them.
 
-    A wrong word is answered with the words that there are. An option may be given more than once.
+    A wrong word is answered with the words that there are. Options compose: each one leaves fewer entries.
     """
-    found = load()
-    for name, asked in criteria.items():
-        for word in asked or ():
-            found = found.filter(**{name: word})
-    if as_json:
-        print_json([_summary(entry) for entry in found])
+    if count and (ids or grid or as_json):
+        raise UserError("--count stands alone", repair="leave out the other option; --json has the totals too")
+    found = select(criteria)
+    if count:
+        sys.stdout.write(f"{len(found)}\n")
+    elif as_json:
+        print_json(found.grid().to_dict() if grid else _listing(found, ids=ids))
+    elif grid:
+        print_grid(output(), found.grid(), with_ids=ids)
+    elif ids:
+        sys.stdout.writelines(f"{one}\n" for one in found.ids)
     else:
         _print_list(found)
 
 
-def _summary(entry: Entry) -> dict[str, Any]:
+def _listing(found: Inventory, *, ids: bool) -> Any:
+    """Return the entries, short, under the totals that are computed from them; or their ids alone."""
+    return list(found.ids) if ids else {"totals": found.totals(), "entries": [_summary(found, one) for one in found]}
+
+
+def _summary(found: Inventory, entry: Entry) -> dict[str, Any]:
     return {
         "id": entry.id,
         "kind": entry.kind,
@@ -63,9 +62,10 @@ def _summary(entry: Entry) -> dict[str, Any]:
         "title": entry.bibliography.title,
         "year": entry.bibliography.year,
         "labels": entry.labels.model_dump(mode="json", exclude={"why", "from_"}),
+        "survey_type": None if entry.survey is None else entry.survey.type,
         "needs": list(entry.needs),
         "hooks": list(entry.hooks),
-        "status": list(statuses(entry.id)),
+        **{name: list(found.words_of(entry, name)) for name in ("family", "standing", *found.facets)},
     }
 
 
@@ -79,7 +79,7 @@ def _print_list(found: Inventory) -> None:
     for entry in found:
         labels = entry.labels
         add(rows, entry.id, str(entry.bibliography.year), words(labels.setting), words(labels.granularity),
-            labels.methodology, words(entry.needs), statuses(entry.id)[-1])  # fmt: skip
+            labels.methodology, words(entry.needs), found.words_of(entry, STATUS)[-1])  # fmt: skip
     console.print(rows)
     console.print(f"{_counts(found.entries)}. Labels are ours; `cairn show ID` has the survey's beside them.")
 

@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cairn.evidence.base import SLUG, Evidence
+from cairn.evidence.labels import Label
 from cairn.evidence.stats import Interval
 
 Name = Annotated[str, Field(pattern=SLUG, max_length=80)]
 Direction = Literal["greater", "less", "equivalent", "not_greater"]
 Axis = Literal["update", "flops"]
-Label = Literal["supported", "contradicted", "inconclusive", "not_testable_here"]
 CURVE_METRICS = ("auc_success", "final_success")
 SCALE = "Small models on synthetic tasks test the mechanism; they do not reproduce the paper's benchmark numbers."
 """Stands wherever verdicts are shown."""

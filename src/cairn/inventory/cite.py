@@ -1,29 +1,69 @@
-"""BibTeX from an entry's bibliography."""
+"""How to cite an entry's paper: BibTeX, and CSL-JSON for reference managers and Pandoc. The key is the entry's id."""
 
 from __future__ import annotations
 
-from cairn.inventory.models import NONE, UNKNOWN, Entry
+import re
+from typing import Any
 
-_ESCAPES = str.maketrans(
-    {character: "\\" + character for character in "&%$#_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-)
+from cairn.inventory.models import NONE, UNKNOWN, Entry
+from cairn.inventory.tex import escape
+
+_OTHERS = "others"
 
 
 def bibtex(entry: Entry) -> str:
     """Return a BibTeX record keyed by the entry's id; the title's letters keep their case."""
     paper = entry.bibliography
-    authors = [*paper.authors] if paper.authors_complete else [*paper.authors, "others"]
+    authors = [_author(one) for one in paper.authors] + ([] if paper.authors_complete else [_OTHERS])
     fields = {
-        "title": f"{{{paper.title.translate(_ESCAPES)}}}",
-        "author": " and ".join(author.translate(_ESCAPES) for author in authors),
+        "title": f"{{{escape(paper.title)}}}",
+        "author": " and ".join(authors),
         "year": str(paper.year),
     }
-    if paper.venue not in (NONE, UNKNOWN):
-        fields["note"] = paper.venue.translate(_ESCAPES)
+    if _known(paper.venue):
+        fields["note"] = escape(paper.venue)
     if paper.arxiv != NONE:
         fields |= {"eprint": paper.arxiv, "archiveprefix": "arXiv"}
-    if paper.url not in (NONE, UNKNOWN):
-        fields["url"] = paper.url
+    if _known(paper.url):
+        fields["url"] = _address(paper.url)
     body = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
     return f"@misc{{{entry.id},\n{body}\n}}\n"
+
+
+def _author(name: str) -> str:
+    """Return a name as BibTeX divides it; braces hold together what is no person, and what `and` would divide."""
+    person = "," in name and not re.search(r"\band\b", name)
+    return escape(name) if person else f"{{{escape(name)}}}"
+
+
+def _address(url: str) -> str:
+    """Return an address without what would end the field or start a command."""
+    return url.replace("\\", "%5C").replace("{", "%7B").replace("}", "%7D")
+
+
+def csl(entry: Entry) -> dict[str, Any]:
+    """Return the paper as one item of CSL-JSON (citation-style-language/schema: csl-data.json), plain data."""
+    paper = entry.bibliography
+    item: dict[str, Any] = {
+        "id": entry.id,
+        "type": "article",
+        "title": paper.title,
+        "author": [_name(one) for one in paper.authors] + ([] if paper.authors_complete else [{"literal": _OTHERS}]),
+        "issued": {"date-parts": [[paper.year]]},
+    }
+    if _known(paper.venue):
+        item["container-title"] = paper.venue
+    if paper.arxiv != NONE:
+        item |= {"archive": "arXiv", "archive_location": paper.arxiv}
+    if _known(paper.url):
+        item["URL"] = paper.url
+    return item
+
+
+def _name(author: str) -> dict[str, str]:
+    family, comma, given = author.partition(",")
+    return {"family": family.strip(), "given": given.strip()} if comma else {"literal": author}
+
+
+def _known(text: str) -> bool:
+    return text not in (NONE, UNKNOWN)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cairn.inventory.decision import DecisionTree
+from cairn.inventory.export import InventoryFile
 from cairn.inventory.lint import read_all
 from cairn.inventory.models import EntryFile
 from cairn.inventory.vocabulary import Vocabularies, Vocabulary
@@ -20,12 +21,16 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def render(root: Path | None = None) -> dict[str, str]:
     """Return the text of each schema by its file name below `schemas/`; `root` has the word lists."""
-    entry = _with_words(EntryFile.model_json_schema(by_alias=True), read_all(root).vocabularies)
+    vocabularies = read_all(root).vocabularies
+    entry = _with_words(EntryFile.model_json_schema(by_alias=True), vocabularies)
+    # Written by the machine: every field is there. Written by people: a field with a default may be left out.
+    whole = _with_words(InventoryFile.model_json_schema(by_alias=True, mode="serialization"), vocabularies)
     words = Vocabulary.model_json_schema(by_alias=True)
     tree = DecisionTree.model_json_schema(by_alias=True)
     return {
         "entry.schema.json": _text(entry, "One entry of the Cairn inventory"),
         "decision-tree.schema.json": _text(tree, "The decision tree of the Cairn inventory"),
+        "inventory.schema.json": _text(whole, "The Cairn inventory, or a part of it, as `cairn export` writes it"),
         "vocabulary.schema.json": _text(words, "One closed word list of the Cairn inventory"),
     }
 

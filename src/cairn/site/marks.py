@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cairn.evidence.claims import Label
 from cairn.evidence.comparison import ClaimReport
+from cairn.evidence.labels import Label
 from cairn.evidence.status import STATUSES
 from cairn.site.subject import Subject
 from cairn.site.text import Html, element, join, words
