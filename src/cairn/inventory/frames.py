@@ -29,9 +29,7 @@ def to_dataset(inventory: Inventory, table: str) -> datasets.Dataset:
     """Return a table as a `datasets.Dataset`. Raises UserError without the extra `export`."""
     with _extra():
         import datasets
-    found = tables.table(table)
-    features = datasets.Features.from_arrow_schema(_schema(found, inventory))
-    return datasets.Dataset.from_list(list(found.rows(inventory)), features=features)
+    return datasets.Dataset(datasets.table.InMemoryTable(to_arrow(inventory, table)))
 
 
 def to_arrow(inventory: Inventory, table: str) -> pa.Table:

@@ -37,6 +37,7 @@ _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304"
             "\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0323": "d", "\u0327": "c",
             "\u0331": "b"}  # fmt: skip
 _LAST_OF_LATIN_EXTENDED_A = "\u017f"
+_NOT_SET_UP = frozenset("ĦħĸĿŀŉŦŧſ")  # characters up to there that LaTeX refuses in the encoding T1
 
 
 def escape(text: str) -> str:
@@ -51,7 +52,7 @@ def _beyond_ascii(character: str) -> str:
         return _TYPOGRAPHIC[character]
     if character in _MATHEMATICAL:
         return rf"\ensuremath{{{_MATHEMATICAL[character]}}}"
-    if character <= _LAST_OF_LATIN_EXTENDED_A and character.isalpha():
+    if character <= _LAST_OF_LATIN_EXTENDED_A and character.isprintable() and character not in _NOT_SET_UP:
         return character
     return _greek(character) or _accented(character) or f"[U+{ord(character):04X}]"
 
