@@ -41,7 +41,10 @@ def test_machine_paths_are_recognised() -> None:
 
 
 def test_shared_modules_name_no_method(modules: dict[str, ast.Module], root: Path) -> None:
-    ids = {path.stem for kind in ("methods", "background") for path in (root / "inventory" / kind).glob("*.yaml")}
+    listed = {path.stem for kind in ("methods", "background") for path in (root / "inventory" / kind).glob("*.yaml")}
+    implemented = {path.stem.replace("_", "-") for path in (root / "src/cairn/methods").glob("*.py")}
+    # Some ids that are only listed are words of Python or of English (`int`, `red`); joined ones are not.
+    ids = {method for method in listed if method in implemented or "-" in method}
     assert ids, "the inventory is empty"
     faults = [
         f"{name}:{line} names {method}: {text}"

@@ -116,8 +116,15 @@ def test_claims_have_the_names_that_experiments_use(inventory: Inventory) -> Non
     assert inventory["vineppo"].claim("math-small").numbers.endswith("PPO 18.1, VinePPO 23.0")
 
 
-def test_a_need_changes_nothing_in_what_the_survey_lists_as_agentic(inventory: Inventory) -> None:
-    assert inventory.filter(setting="agentic", granularity="turn", without_need="env_fork").ids == ("gigpo", "hcapo")
+def test_a_need_parts_the_agentic_methods_by_turn(inventory: Inventory) -> None:
+    # By their sheets: A3 forks the environment, ArCHer and AgentPRM train a critic, GiGPO and HCAPO do neither.
+    agentic = inventory.filter(setting="agentic", granularity="turn")
+    for need, among, out in (("learned_critic", {"gigpo", "hcapo"}, {"archer", "agentprm"}),
+                             ("state_keys", {"hcapo", "archer"}, {"gigpo"})):  # fmt: skip
+        kept = set(agentic.filter(without_need=need).ids)
+        assert among <= kept
+        assert not out & kept
+        assert out <= set(agentic.ids)
 
 
 def test_the_reporting_items_are_those_of_the_checklist() -> None:
