@@ -1,4 +1,4 @@
-"""`cairn report` and `cairn audit`."""
+"""`cairn report`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Command, contents
-
-from cairn.evidence.checklist import load_items
 
 
 @pytest.fixture
@@ -53,24 +51,3 @@ def test_report_refuses(refused: Callable[..., str], tmp_path: Path, finished: P
     assert "did you mean gigpo" in refused("report", "gigp")
     assert "ID --out DIR" in refused("report", "--out", finished)
     assert "cairn run gigpo" in refused("report", "gigpo", "--out", tmp_path)
-
-
-def test_audit_marks_every_item_of_the_checklist(cairn: Command, finished: Path) -> None:
-    found = json.loads(cairn("audit", "gigpo", "--out", finished, "--json").out)
-    assert [mark["item"] for mark in found["marks"]] == [item.key for item in load_items()]
-    table = " ".join(cairn("audit", "gigpo", "--out", finished).out.split())
-    assert found["paragraph"] in table
-
-
-def test_audit_prints_the_paragraph_alone(cairn: Command, finished: Path) -> None:
-    text = cairn("audit", "gigpo", "--out", finished, "--paragraph").out
-    assert text.startswith("We trained ")
-    assert text.count("\n") == 1
-
-
-def test_audit_refuses(refused: Callable[..., str], tmp_path: Path, finished: Path) -> None:
-    assert "did you mean gigpo" in refused("audit", "gigp")
-    assert "another method" in refused("audit", "carl", "--out", finished)
-    assert "no report" in refused("audit", "gigpo", "--out", tmp_path)
-    (tmp_path / "report.json").write_text('{"torn')
-    assert "report.json" in refused("audit", "gigpo", "--out", tmp_path)

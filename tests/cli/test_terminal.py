@@ -34,9 +34,11 @@ def test_every_command_is_there_and_has_help(cairn: Command) -> None:
     assert len(app.registered_commands) + len(app.registered_groups) == len(COMMANDS)
 
 
-@pytest.mark.parametrize("name", ["list", "show", "validate", "run", "report", "audit", "tasks", "credit"])
+@pytest.mark.parametrize(
+    "name", ["list", "show", "validate", "run", "report", "audit run", "audit literature", "tasks", "credit"]
+)
 def test_what_a_program_would_read_has_json(name: str, cairn: Command) -> None:
-    assert "--json" in cairn(name, "--help").out
+    assert "--json" in cairn(*name.split(), "--help").out
 
 
 def test_an_error_is_printed_once_and_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

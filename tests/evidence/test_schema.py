@@ -50,6 +50,7 @@ def test_write_puts_every_file_in_place(tmp_path: Path) -> None:
         "checklist/template.tex",
         "checklist/template.yaml",
         "schemas/golden.schema.json",
+        "schemas/literature-audit.schema.json",
         "schemas/record.schema.json",
         "schemas/report.schema.json",
         "schemas/rollouts.schema.json",

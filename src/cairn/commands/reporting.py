@@ -1,35 +1,21 @@
-"""`cairn report` and `cairn audit`: what the records show, and what our own run reports of the checklist."""
+"""`cairn report`: what the records show."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from cairn.commands.terminal import (
-    AsJson,
-    add,
-    folded,
-    heading,
-    output,
-    print_json,
-    printable,
-    require_run_extra,
-    say,
-    table,
-)
+from cairn.commands.terminal import AsJson, output, require_run_extra, say
 from cairn.errors import UserError
 from cairn.inventory import load
 from cairn.paths import data_root
 
 if TYPE_CHECKING:
-    from cairn.evidence.audit import Mark
     from cairn.evidence.report import Report
 
 Folder = Annotated[
@@ -145,51 +131,3 @@ def _is_rebuilt(method: str, folder: Path) -> bool:
         shutil.copyfile(committed, copy / "report.json")
         _rebuilt(method, copy)
         return (copy / "report.json").read_bytes() == committed.read_bytes()
-
-
-def audit(
-    id: Annotated[str, typer.Argument(metavar="ID", help="A method that has been run.")],
-    out: Folder = None,
-    as_json: AsJson = False,
-    paragraph: Annotated[bool, typer.Option("--paragraph", help="Print the methods paragraph alone.")] = False,
-) -> None:
-    """Apply the reporting checklist to our own run, and write the methods paragraph that a paper could paste."""
-    from cairn.evidence.audit import audit_run, labels_of
-    from cairn.evidence.paragraph import methods_paragraph
-    from cairn.evidence.report import read_report
-
-    entry = load()[id]
-    path = (data_root() / "reproductions" / entry.id if out is None else out) / "report.json"
-    if not path.is_file():
-        raise UserError(
-            "there is no report here", file=path, repair=f"run it, cairn run {entry.id}, and name its --out"
-        )
-    found = read_report(path)
-    if found.id != entry.id:
-        raise UserError(
-            "this is the report of another method", file=path, value=found.id, repair=f"cairn audit {found.id}"
-        )
-    marks, text = audit_run(found, labels_of(entry)), methods_paragraph(found, labels_of(entry))
-    if as_json:
-        print_json({"id": entry.id, "marks": [_plain(mark) for mark in marks], "paragraph": text})
-    elif paragraph:
-        sys.stdout.write(printable(text) + "\n")
-    else:
-        _print_audit(output(), entry.id, marks, text)
-
-
-def _plain(mark: Mark) -> dict[str, str]:
-    item = mark.item
-    return {"item": item.key, "text": item.text, "priority": item.priority, "status": mark.status,
-            "evidence": mark.evidence, "field": mark.field}  # fmt: skip
-
-
-def _print_audit(console: Console, entry_id: str, marks: Sequence[Mark], text: str) -> None:
-    reported = sum(mark.status == "yes" for mark in marks)
-    heading(console, f"{entry_id}: our run reports {reported} of {len(marks)} items")
-    rows = table("item", "priority", "mark", "evidence", whole=["priority", "mark"])
-    for mark in marks:
-        add(rows, folded(mark.item.text, console, 24), mark.item.priority, mark.status, mark.evidence)
-    console.print(rows)
-    heading(console, "Methods paragraph")
-    console.print(printable(text))

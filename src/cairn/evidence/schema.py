@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from cairn.evidence import checklist
 from cairn.evidence.base import write_atomically
 from cairn.evidence.golden import Golden
+from cairn.evidence.literature import LiteratureAudit
 from cairn.evidence.records import Record
 from cairn.evidence.report import Report
 from cairn.evidence.rollout_format import RolloutRow
@@ -20,6 +21,7 @@ MODELS: dict[str, tuple[type[BaseModel], Literal["validation", "serialization"]]
     # Written by the machine: every field is there. Written by people: a field with a default may be left out.
     "schemas/record.schema.json": (Record, "serialization"),
     "schemas/report.schema.json": (Report, "serialization"),
+    "schemas/literature-audit.schema.json": (LiteratureAudit, "serialization"),
     "schemas/rollouts.schema.json": (RolloutRow, "validation"),
     "schemas/golden.schema.json": (Golden, "validation"),
 }

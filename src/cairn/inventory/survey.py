@@ -76,6 +76,7 @@ class CoarseCount(Block):
     of: Annotated[int, Field(ge=1)]
     words: Text
     where: Text
+    paragraph: Text
 
 
 class Pair(Block):
