@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.prompt import Prompt
+from rich.text import Text
 
-from cairn.commands.terminal import AsJson, add, heading, messages, output, print_json, table, words
+from cairn.commands.terminal import AsJson, add, heading, messages, output, print_json, printable, table, words
 from cairn.errors import UserError
 from cairn.evidence.status import standing
 from cairn.inventory import Entry, Inventory, load
@@ -182,19 +184,24 @@ def _print(console: Console, tree: DecisionTree, answer: Answer, top: int) -> No
     console.print(f"The survey's row: {leaf.survey_row}. Train plain group-relative baselines beside any of these.")
     if not answer.ranked:
         console.print("No method of the inventory is allowed.")
-    rows = table("", "id", "score", "why, with its place in the survey", "needs", "evidence", right=["", "score"],
-                 whole=["id"])  # fmt: skip
     for place, one in enumerate(answer.ranked[:top], start=1):
-        add(rows, str(place), one.entry.id, str(one.score), _why(one), _needs(one.entry), evidence_for(one.entry))
-    console.print(rows)
+        heading(console, f"{place}. {one.entry.bibliography.name} ({one.entry.id}), score {one.score}")
+        for line in _lines(one):
+            console.print(Padding(Text(printable(line)), (0, 0, 0, 3), expand=False))
     out = "; ".join(f"{count} {reason}" for reason, count in answer.ruled_out.items())
-    console.print(f"{len(answer.ranked)} methods allowed. Ruled out: {out or 'none'}.")
-    console.print(f"{' '.join(tree.about.split())}")
+    console.print(f"\n{len(answer.ranked)} methods allowed. Ruled out: {out or 'none'}.")
+    console.print(" ".join(tree.about.split()))
 
 
-def _why(one: Recommendation) -> str:
-    reasons = [f"+{why.weight} {why.text} ({why.where})" for why in one.reasons]
-    return "\n".join([*(reasons or ["nothing in particular"]), *(f"open: {point}" for point in one.open_points)])
+def _lines(one: Recommendation) -> Iterator[str]:
+    """Yield what is printed below an entry's name."""
+    for why in one.reasons:
+        yield f"+{why.weight} {why.text} ({why.where})"
+    if not one.reasons:
+        yield "nothing in the tree speaks for it"
+    yield f"needs: {_needs(one.entry)}"
+    yield f"evidence: {evidence_for(one.entry)}"
+    yield from (f"open: {point}" for point in one.open_points)
 
 
 def _needs(entry: Entry) -> str:
@@ -220,6 +227,19 @@ def _show_trials(inventory: Inventory, tree: DecisionTree, *, as_json: bool) -> 
         rates = "; ".join(f"first {top}: {hit:.0%} (a random order: {chance:.0%})"
                           for top, (hit, chance) in _both(trials))  # fmt: skip
         console.print(f"Hit rate {name}, {len(trials)} methods: {rates}.")
+    console.print(_judgement(fresh.values()))
+
+
+def _judgement(fresh: Iterable[Sequence[Trial]]) -> str:
+    """Say in words whether the ranking beats a random order anywhere."""
+    better = [hit > chance for trials in fresh for _, (hit, chance) in _both(trials)]
+    if all(better):
+        return "The ranking finds the newer methods more often than a random order does."
+    where = "nowhere" if not any(better) else "only in part"
+    return (
+        f"The ranking beats a random order {where}: what the survey advises did not foretell what newer papers did in "
+        "their settings. Take it as an index of what was published for a setting, not as advice on what will work."
+    )
 
 
 def _both(trials: Sequence[Trial]) -> list[tuple[int, tuple[float, float]]]:
