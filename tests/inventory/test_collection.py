@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -178,16 +179,20 @@ def test_asking_ten_thousand_entries_takes_milliseconds(tree: Path) -> None:
     few = load(tree)
     many = tuple(one.model_copy(update={"id": f"{one.id}-{n}"}) for n in range(5_000) for one in few)
     inventory = Inventory(tuple(sorted(many, key=lambda one: one.id)), few.vocabularies)
-    timer = time.perf_counter
-    begin = timer()
-    found = inventory.filter(setting="reasoning", need=["segmenting", "env_fork"], without_need="learned_critic")
-    queried = timer()
-    assert all(one in inventory and inventory[one].id == one for one in inventory.ids)
-    looked_up = timer()
-    assert len(found) == 5_000
-    # 15 ms and 10 ms on two slow cores: the bounds are for machines that do other work meanwhile.
-    assert queried - begin < 0.15
-    assert looked_up - queried < 0.3
+    asked: dict[str, Any] = {"setting": "reasoning", "need": ["segmenting", "env_fork"], "year_from": 2021}
+    assert len(inventory.filter(**asked, family="monte-carlo")) == 5_000
+    assert "alpha-0" in inventory
+    assert inventory["base-4999"].id == "base-4999"
+    # The best of several, since other work may hold up any one of them.
+    assert min(_seconds(lambda: inventory.filter(**asked, family="monte-carlo")) for _ in range(5)) < 0.05
+    assert min(_seconds(lambda: [inventory[one] for one in inventory.ids]) for _ in range(5)) < 0.05
+    assert min(_seconds(inventory.grid) for _ in range(5)) < 0.05
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
 
 
 def test_vocabulary_by_name(tree: Path) -> None:

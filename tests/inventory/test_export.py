@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 from datetime import date
@@ -288,12 +289,15 @@ def test_the_table_compiles(folder: Path, tmp_path: Path) -> None:
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed")
     shutil.copy(folder / "latex", tmp_path / "table.tex")
-    document = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{longtable}\begin{document}\input{table}\end"
-    (tmp_path / "paper.tex").write_text(document + "{document}\n", encoding="utf-8")
+    packages = r"\usepackage[T1]{fontenc}\usepackage{array,longtable}"
+    document = rf"\documentclass{{article}}{packages}\begin{{document}}\input{{table}}\end{{document}}"
+    (tmp_path / "paper.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
-    assert "Missing character" not in (tmp_path / "paper.log").read_text(encoding="utf-8", errors="replace")
+    log = (tmp_path / "paper.log").read_text(encoding="utf-8", errors="replace")
+    assert "Missing character" not in log
+    assert not re.search(r"Overfull .* in alignment", log), "the table is wider than the page"
 
 
 def test_the_table_says_what_the_files_say(folder: Path) -> None:

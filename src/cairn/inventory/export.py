@@ -110,31 +110,35 @@ def bibtex_file(inventory: Inventory) -> bytes:
 
 
 _LATEX_HEAD = r"""% {made_by}
-% Facts under {licence}. To be read with \input; needs \usepackage{{longtable}} and \usepackage[T1]{{fontenc}}.
+% Facts under {licence}. To be read with \input; needs \usepackage{{array,longtable}} and \usepackage[T1]{{fontenc}}.
 % The keys are those of `cairn export --format bibtex`; for a table without citations, say first:
 % \newcommand{{\cairncite}}[1]{{}}
 \providecommand{{\cairncite}}[1]{{~\cite{{#1}}}}
-\begin{{longtable}}{{{columns}}}
+\begingroup\footnotesize
+\begin{{longtable}}{{@{{}}{columns}@{{}}}}
 {head} \\
 \hline
 \endhead
 """
-_LATEX_COLUMNS: Mapping[str, tuple[str, str]] = {
-    "Method": ("name", "l"),
-    "Year": ("year", "l"),
-    "Setting": ("setting", r"p{0.14\linewidth}"),
-    "Credit to": ("granularity", r"p{0.12\linewidth}"),
-    "Computed by": ("methodology", r"p{0.20\linewidth}"),
-    "Auxiliary model": ("aux_model", r"p{0.18\linewidth}"),
+_LATEX_FOOT = "\\end{longtable}\n\\endgroup\n"
+# Heading -> (column of the table `entries`, its part of the width of the line); the gaps take the rest.
+_LATEX_COLUMNS: Mapping[str, tuple[str, float]] = {
+    "Method": ("name", 0.23),
+    "Year": ("year", 0.06),
+    "Setting": ("setting", 0.11),
+    "Credit to": ("granularity", 0.11),
+    "Computed by": ("methodology", 0.17),
+    "Auxiliary model": ("aux_model", 0.13),
 }
 
 
 def latex_file(inventory: Inventory) -> bytes:
     """Return a table of the methods and their labels, a `longtable` for a document to input."""
-    columns = "@{}" + "".join(form for _, form in _LATEX_COLUMNS.values()) + "@{}"
+    ragged = r">{{\raggedright\arraybackslash}}p{{{width}\linewidth}}"
+    columns = "".join(ragged.format(width=width) for _, width in _LATEX_COLUMNS.values())
     head = _LATEX_HEAD.format(made_by=_made_by(), licence=LICENCE, columns=columns, head=" & ".join(_LATEX_COLUMNS))
     rows = [_latex_row(row) for row in TABLES["entries"].rows(inventory)]
-    return (head + "".join(rows) + "\\end{longtable}\n").encode()
+    return (head + "".join(rows) + _LATEX_FOOT).encode()
 
 
 def _latex_row(row: Mapping[str, Any]) -> str:
