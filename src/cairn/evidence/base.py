@@ -48,7 +48,8 @@ def pretty_json(model: BaseModel) -> str:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new one and nothing between.
 
-    Text is written as UTF-8. Raises UserError when the folder cannot be made or written; then no temporary file stays behind.
+    Text is written as UTF-8. Raises UserError when the folder cannot be made or written; then no temporary file stays
+    behind.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
