@@ -173,12 +173,13 @@ def test_csv_is_read_back_without_loss(folder: Path) -> None:
         surveyed = facts()[row["id"]]["survey"] is not None
         assert (row["survey_type"] != "") is surveyed
         for name, cell in row.items():
+            exact = cell[1:] if re.match("'[=+@-]", cell) else cell
             if name.startswith("survey_") and not surveyed:
                 row[name] = None
             elif name in lists:
-                row[name] = cell.split("; ") if cell else []
-            elif name not in {"entry", "id"} and cell.startswith("'") and cell[1:2] in "=+-@":
-                row[name] = cell[1:]
+                row[name] = exact.split("; ") if exact else []
+            else:
+                row[name] = exact
         assert row["authors_complete"] in {"true", "false"}
         assert_row({**row, "year": int(row["year"]), "authors_complete": row["authors_complete"] == "true"})
 
