@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 
 import pytest
+from tests.cli.conftest import Command
 
 from cairn.commands import choosing
 from cairn.inventory import load
 from cairn.inventory.recommend import load_tree
-from tests.cli.conftest import Command
 
 
 def test_each_of_the_surveys_pairs_is_recovered(cairn: Command) -> None:

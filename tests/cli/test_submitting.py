@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Command
 
 from cairn.paths import data_root
-from tests.cli.conftest import Command
 
 ID = "method-48"
 FILE = f"inventory/methods/{ID}.yaml"

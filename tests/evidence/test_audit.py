@@ -234,7 +234,7 @@ def test_templates_hold_every_item() -> None:
         text = (data_root() / "checklist" / name).read_text(encoding="utf-8")
         assert all(item["text"] in text for item in items)
     template = yaml.safe_load((data_root() / "checklist/template.yaml").read_text(encoding="utf-8"))
-    assert list(template) == [item["key"] for item in items]
+    assert list(template["items"]) == [item["key"] for item in items]
 
 
 def test_samples_are_the_ones_others_use() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +20,8 @@ from cairn.paths import data_root
 
 if TYPE_CHECKING:
     from cairn.evidence.audit import Mark
+    from cairn.evidence.checklist import Item
+    from cairn.evidence.checklist_forms import PaperChecklist
 
 audit = typer.Typer(no_args_is_help=True, help="Apply the reporting checklist.")
 
@@ -96,3 +100,67 @@ def literature(
         from cairn.commands.literature_tables import print_literature
 
         print_literature(output(), found)
+
+
+class Format(StrEnum):
+    """How a filled checklist is printed."""
+
+    TABLE = "table"
+    LATEX = "latex"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+@audit.command()
+def paper(
+    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="A copy of checklist/template.yaml, filled in.")],
+    form: Annotated[Format, typer.Option("--format", help="LaTeX and Markdown are for an appendix.")] = Format.TABLE,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there.", show_default=False)] = None,
+) -> None:
+    """Check an author's filled checklist, score it, and render it for an appendix.
+
+    Prints each fault with its line and exits with 2 when there is one.
+    """
+    from cairn.evidence.base import write_atomically
+    from cairn.evidence.checklist import load_items
+    from cairn.evidence.paper_audit import read_paper
+
+    items = load_items()
+    filled, faults = read_paper(file, items)
+    if filled is None:
+        for fault in faults:
+            output().print(printable(f"error: {fault}"), soft_wrap=True)
+        raise typer.Exit(2)
+    if out is None and form is Format.TABLE:
+        _print_paper(output(), filled, items)
+        return
+    text = _paper_text(filled, items, form)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_atomically(out, text)
+        say(f"Wrote {out}")
+
+
+def _paper_text(filled: PaperChecklist, items: Sequence[Item], form: Format) -> str:
+    from cairn.evidence.checklist_forms import latex, markdown, scores
+
+    if form is Format.TABLE:
+        raise UserError("a table is for the terminal", value=form.value, repair="add --format latex, markdown or json")
+    if form is Format.JSON:
+        found = [score.model_dump() for score in scores(filled, items)]
+        return json.dumps({**filled.model_dump(), "scores": found}, indent=2, ensure_ascii=False) + "\n"
+    return latex(items, filled) if form is Format.LATEX else markdown(items, filled)
+
+
+def _print_paper(console: Console, filled: PaperChecklist, items: Sequence[Item]) -> None:
+    from cairn.evidence.checklist_forms import describe, scores
+
+    heading(console, filled.paper)
+    rows = table("item", "priority", "reported", "where", whole=["priority", "reported"])
+    for item in items:
+        answer = filled.items[item.key]
+        add(rows, folded(item.text, console, 24), item.priority, answer.status, answer.where)
+    console.print(rows)
+    for score in scores(filled, items):
+        console.print(describe(score))

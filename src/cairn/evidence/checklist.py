@@ -1,4 +1,4 @@
-"""The 14 items of the reporting checklist, read from their one source, and the templates rendered from it."""
+"""The items of the reporting checklist, read from their one source."""
 
 from __future__ import annotations
 
@@ -37,37 +37,3 @@ def load_items(root: Path | None = None) -> tuple[Item, ...]:
         raise UserError("not valid YAML", file=path, repair="restore the file") from error
     except ValidationError as error:
         raise UserError(describe(error), file=path, repair="restore the file") from error
-
-
-def render() -> dict[str, str]:
-    """Return the blank templates that an author fills in, by path below the data root."""
-    items = load_items()
-    return {
-        "checklist/template.md": _markdown(items),
-        "checklist/template.yaml": _yaml(items),
-        "checklist/template.tex": _latex(items),
-    }
-
-
-def _markdown(items: tuple[Item, ...]) -> str:
-    rows = [f"| {item.category} | {item.priority} | {item.text} | | |" for item in items]
-    head = ["| Category | Priority | Item | Reported (yes / partial / no) | Where |", "|---|---|---|---|---|"]
-    return "\n".join(["# Reporting checklist for credit assignment", "", *head, *rows]) + "\n"
-
-
-def _yaml(items: tuple[Item, ...]) -> str:
-    head = ["# Reporting checklist for credit assignment. status: yes, partial or no; evidence: where and what."]
-    rows = [f'# {item.text} ({item.priority})\n{item.key}: {{status: "", evidence: ""}}' for item in items]
-    return "\n".join([*head, *rows]) + "\n"
-
-
-def _latex(items: tuple[Item, ...]) -> str:
-    rows = [f"{item.category} & {item.priority} & {item.text} & & \\\\" for item in items]
-    head = [
-        "% Reporting checklist for credit assignment; needs booktabs and tabularx.",
-        r"\begin{tabularx}{\linewidth}{@{}llXll@{}}",
-        r"\toprule",
-        r"Category & Priority & Item & Reported & Where \\",
-        r"\midrule",
-    ]
-    return "\n".join([*head, *rows, r"\bottomrule", r"\end{tabularx}"]) + "\n"

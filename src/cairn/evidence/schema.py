@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from cairn.evidence import checklist
+from cairn.evidence import checklist_forms
 from cairn.evidence.base import write_atomically
 from cairn.evidence.golden import Golden
 from cairn.evidence.literature import LiteratureAudit
@@ -29,7 +29,7 @@ MODELS: dict[str, tuple[type[BaseModel], Literal["validation", "serialization"]]
 
 def render() -> dict[str, str]:
     """Return the text of each generated file by its path below the data root."""
-    return {path: _text(*model) for path, model in MODELS.items()} | checklist.render()
+    return {path: _text(*model) for path, model in MODELS.items()} | checklist_forms.render()
 
 
 def write(root: Path) -> list[Path]:
