@@ -174,16 +174,8 @@ def test_show_gives_the_file_s_fields_as_json(cairn: Command) -> None:
     assert shown["status"][0] == "listed"
 
 
-def test_show_gives_bibtex(cairn: Command) -> None:
-    assert cairn("show", "gigpo", "--bibtex").out.startswith("@misc{gigpo,")
-
-
 def test_show_refuses_an_unknown_id_with_near_matches(refused: Callable[..., str]) -> None:
     assert "did you mean gigpo" in refused("show", "gigp")
-
-
-def test_show_refuses_two_formats(refused: Callable[..., str]) -> None:
-    assert "--bibtex" in refused("show", "gigpo", "--json", "--bibtex")
 
 
 def test_validate_counts_what_is_there(cairn: Command) -> None:

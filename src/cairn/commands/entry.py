@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
@@ -13,9 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cairn.commands.terminal import DASH, AsJson, add, heading, output, print_json, printable, table, words
-from cairn.errors import UserError
 from cairn.evidence.status import statuses
-from cairn.inventory import Entry, bibtex, load
+from cairn.inventory import Entry, load
 from cairn.inventory.models import NONE
 
 _SURVEY_LABELS = "Labels: ours, the survey's, and why they differ"
@@ -24,15 +22,10 @@ _SURVEY_LABELS = "Labels: ours, the survey's, and why they differ"
 def show(
     id: Annotated[str, typer.Argument(metavar="ID", help="An entry of the inventory; see `cairn list`.")],
     as_json: AsJson = False,
-    as_bibtex: Annotated[bool, typer.Option("--bibtex", help="Print the paper's BibTeX record.")] = False,
 ) -> None:
     """Show an entry: its paper, rule, labels, claims, reporting marks, sources, and what has been done about it."""
-    if as_json and as_bibtex:
-        raise UserError("two formats are asked for", value="--json --bibtex", repair="give one of them")
     entry = load()[id]
-    if as_bibtex:
-        sys.stdout.write(bibtex(entry))
-    elif as_json:
+    if as_json:
         print_json({**entry.to_dict(), "status": list(statuses(entry.id))})
     else:
         _print(output(), entry)
