@@ -16,11 +16,14 @@
   function filter(form, table) {
     const rows = [...table.tBodies[0].rows];
     const fields = [...form.elements].filter((field) => field.name);
+    const has = (row, name, value) =>
+      (row.getAttribute("data-" + name.replace(/_/g, "-")) || "").split(" ").includes(value);
     const shown = (row, field) => {
       const value = field.value.trim();
       if (!value) return true;
       if (field.name === "q") return row.textContent.toLowerCase().includes(value.toLowerCase());
-      return (row.getAttribute("data-" + field.name.replace(/_/g, "-")) || "").split(" ").includes(value);
+      const without = field.name.startsWith("without_");
+      return has(row, field.name.replace("without_", ""), value) !== without;
     };
     const apply = () => {
       for (const row of rows) row.hidden = !fields.every((field) => shown(row, field));
@@ -33,6 +36,8 @@
     for (const field of fields) field.value = start.get(field.name) || "";
     // A value that is not among the options leaves a select empty: then it means "any".
     for (const field of fields) if (field.selectedIndex === -1) field.selectedIndex = 0;
+    // A filter that is set is seen, also where it stands behind a click.
+    for (const field of fields) if (field.value) field.closest("details")?.setAttribute("open", "");
     form.addEventListener("input", apply);
     form.addEventListener("reset", () => setTimeout(apply));
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -41,7 +46,7 @@
   }
 
   function keyOf(row, column, kind) {
-    const text = row.cells[column].textContent.trim();
+    const cell = row.cells[column], text = cell.dataset.order ?? cell.textContent.trim();
     if (kind !== "number") return text.toLowerCase();
     const value = parseFloat(text.replace(/\u2212/g, "-").replace(/,/g, ""));
     return Number.isNaN(value) ? null : value;

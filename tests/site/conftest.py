@@ -15,7 +15,11 @@ from tests.evidence.samples import failed_record, sample_claim, sample_experimen
 from cairn.evidence.experiment import Experiment
 from cairn.evidence.records import Record, write_record
 from cairn.evidence.report import build_report, write_report
-from cairn.inventory import Inventory, load
+from cairn.inventory import Inventory, Vocabularies, load
+from cairn.inventory.decision import DecisionTree
+from cairn.inventory.models import Mark
+from cairn.inventory.recommend import load_tree
+from cairn.inventory.survey import Survey, load_survey
 from cairn.site import build
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -101,10 +105,12 @@ def hostile_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = golden["batch"][0]
     first["group"] = first["turns"][0]["observation"] = golden["origin"] = HOSTILE
     (folder / "golden.yaml").write_text(yaml.safe_dump(golden), encoding="utf-8")
-    attacked = _attacked(load(root))
+    attacked, tree, survey = _attacked(load(root)), _attacked_tree(root), _attacked_survey(root)
     with pytest.MonkeyPatch.context() as patch:
         # The inventory's own rules refuse such text; the site must not rest on that.
         patch.setattr("cairn.site.writer.load", lambda _: attacked)
+        patch.setattr("cairn.site.writer.load_tree", lambda *_: tree)
+        patch.setattr("cairn.site.writer.load_survey", lambda _: survey)
         return build(root, tmp_path_factory.mktemp("attacked") / "out")
 
 
@@ -115,9 +121,55 @@ def _attacked(inventory: Inventory) -> Inventory:
         "rule": _fouled(entry.rule, "credited", "formula", "loss").model_copy(update={"procedure": (HOSTILE,)}),
         "claims": tuple(_fouled(claim, "text", "numbers") for claim in entry.claims),
         "sources": {key: _fouled(source, "ref", "seen") for key, source in entry.sources.items()},
+        "labels": entry.labels.model_copy(update={"why": {"granularity": f"why {HOSTILE}"}}),
+        "survey": _filled(entry.survey, "methodology"),
+        "survey_discrepancy": _filled(entry.survey_discrepancy, "text"),
+        "reporting": entry.reporting.model_copy(update={"variance": _fouled_mark(entry.reporting.variance)}),
+        "properties": entry.properties.model_copy(
+            update={"reduces_to": tuple(_fouled(one, "when") for one in entry.properties.reduces_to)}
+        ),
+        "relations": tuple(_fouled(one, "note") for one in entry.relations),
+        "withdrawn": f"withdrawn {HOSTILE}",
     }
-    others = (one for one in inventory if one.id != METHOD)
-    return dataclasses.replace(inventory, entries=(entry.model_copy(update=bad), *others))
+    entries = tuple(entry.model_copy(update=bad) if one.id == METHOD else one for one in inventory)
+    return dataclasses.replace(inventory, entries=entries, vocabularies=_attacked_words(inventory.vocabularies))
+
+
+def _attacked_words(lists: Vocabularies) -> Vocabularies:
+    """Foul the definitions of a list, which also stand in attributes."""
+    known = lists["granularity"]
+    fouled = {word: _fouled(one, "definition") for word, one in known.words.items()}
+    return {**lists, "granularity": _fouled(known, "title", "about").model_copy(update={"words": fouled})}
+
+
+def _attacked_tree(root: Path) -> DecisionTree:
+    tree = load_tree(load(root), root)
+    bad = {
+        "about": HOSTILE,
+        "questions": {name: _fouled(one, "ask") for name, one in tree.questions.items()},
+        "scenarios": {name: _fouled(one, "title", "survey_row") for name, one in tree.scenarios.items()},
+        "barriers": tuple(_fouled(one, "because") for one in tree.barriers),
+    }
+    return tree.model_copy(update=bad)
+
+
+def _attacked_survey(root: Path) -> Survey:
+    survey = load_survey(root)
+    bad = {
+        "contradictions": tuple(_fouled(one, "says", "remark") for one in survey.contradictions),
+        "lost": tuple(_fouled(one, "row", "why") for one in survey.lost),
+        "coarse_audit": tuple(_fouled(one, "words") for one in survey.coarse_audit),
+    }
+    return survey.model_copy(update=bad)
+
+
+def _fouled_mark(mark: Mark) -> Mark:
+    return mark.model_copy(update={"evidence": tuple(_fouled(one, "text") for one in mark.evidence)})
+
+
+def _filled(block: Part | None, *fields: str) -> Part:
+    assert block is not None, "the entry of these tests has every block"
+    return _fouled(block, *fields)
 
 
 def _fouled(block: Part, *fields: str) -> Part:

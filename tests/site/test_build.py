@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from tests.site.conftest import HOSTILE, METHOD, bare_root
@@ -13,7 +14,6 @@ from tests.site.html_reader import Page, read
 from cairn.errors import UserError
 from cairn.inventory import load
 from cairn.site import build
-from cairn.site.writer import GENERATED
 
 LOADING = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data"}
 # The site keeps the text but for runs of spaces.
@@ -30,7 +30,15 @@ def test_the_site_has_all_pages(site: Path, root: Path) -> None:
         "own-logs",
         "log",
         "contributing",
-        *(f"{one}/index" for one in GENERATED),
+        "methods/index",
+        "inventory/grid",
+        "inventory/timeline",
+        "inventory/vocabulary",
+        "inventory/choosing",
+        "leaderboard/index",
+        "literature/audit",
+        "literature/survey",
+        "data/index",
     ):
         assert (site / f"{page}.html").is_file(), page
 
@@ -76,16 +84,36 @@ def test_tables_are_whole_without_a_script(site: Path, root: Path) -> None:
     assert "hidden" in form
 
 
-def test_labels_lead_to_words_that_the_overview_knows(site: Path) -> None:
-    targets = [
-        one for one in read(site / "methods" / f"{METHOD}.html").all("a", "href") if one.startswith("index.html?")
-    ]
+def test_counts_lead_to_filters_that_the_overview_knows(site: Path) -> None:
     overview = (site / "methods" / "index.html").read_text(encoding="utf-8")
-    assert targets
-    for target in targets:
-        label, word = target.removeprefix("index.html?").split("=")
+    pages = [*(site / "inventory").glob("*.html")]
+    targets = {target for page in pages for target in read(page).all("a", "href") if "methods/index.html?" in target}
+    asked = {pair for target in targets for pair in parse_qsl(urlsplit(target).query)}
+    assert {name for name, _ in asked} >= {"granularity", "family", "methodology", "setting", "need", "survey"}
+    for label, word in asked:
         select = overview.split(f'<select name="{label}">')[1].split("</select>")[0]
-        assert f'value="{word}"' in select
+        assert f'value="{word}"' in select, (label, word)
+
+
+def test_a_count_is_the_number_of_rows_that_its_filter_leaves(site: Path) -> None:
+    rows = [one for tag, one in read(site / "methods" / "index.html").elements if tag == "tr" and "data-kind" in one]
+    cells = re.findall(r'<td[^>]*><a href="\.\./methods/index\.html\?([^"]*)"[^>]*>(\d+)</a>', _text(site, "grid"))
+    assert len(cells) > 50
+    for query, count in cells:
+        asked = parse_qsl(html.unescape(query))
+        held = [row for row in rows if all(word in row[f"data-{name}"].split() for name, word in asked)]
+        assert len(held) == int(count), query
+
+
+def _text(site: Path, page: str) -> str:
+    return (site / "inventory" / f"{page}.html").read_text(encoding="utf-8")
+
+
+def test_labels_lead_to_their_definition(site: Path) -> None:
+    known = read(site / "inventory" / "vocabulary.html").ids
+    targets = [one for one in read(site / "methods" / f"{METHOD}.html").all("a", "href") if "vocabulary.html#" in one]
+    assert {"granularity-turn", "setting-agentic", "needs-state_keys"} <= {one.split("#")[1] for one in targets}
+    assert {one.split("#")[1] for one in targets} <= known
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +121,36 @@ def hostile_page(hostile_site: Path) -> Page:
     return read(hostile_site / "methods" / f"{METHOD}.html")
 
 
-def test_text_of_strangers_opens_nothing(hostile_page: Page) -> None:
-    handlers = [
-        (tag, name) for tag, attributes in hostile_page.elements for name in attributes if name.startswith("on")
-    ]
+HOSTILE_PAGES = {
+    f"methods/{METHOD}": ("why", "survey methodology", "withdrawn", "note", "when", "text"),
+    "methods/index": ("name",),
+    "leaderboard/toy--cpu": ("name",),
+    "inventory/grid": ("methodology",),
+    "inventory/timeline": ("name",),
+    "inventory/vocabulary": ("title", "about", "definition"),
+    "inventory/choosing": ("ask", "title", "survey_row", "because"),
+    "literature/audit": ("name", "text", "words"),
+    "literature/survey": ("why", "text", "says", "remark", "row"),
+    "data/index": ("name",),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_PAGES)
+def test_text_of_strangers_opens_nothing(hostile_site: Path, name: str) -> None:
+    page = read(hostile_site / f"{name}.html")
+    handlers = [(tag, key) for tag, attributes in page.elements for key in attributes if key.startswith("on")]
     assert handlers == []
-    assert not [one for one in hostile_page.all("a", "href") if one.lower().startswith("javascript")]
-    assert [one for one in hostile_page.all("img", "src") if one == "x"] == []
-    assert "<script>alert" not in hostile_page.source
+    assert not [one for one in page.all("a", "href") if one.lower().startswith("javascript")]
+    assert [one for one in page.all("img", "src") if one == "x"] == []
+    assert "<script>alert" not in page.source
+
+
+@pytest.mark.parametrize(("name", "field"), [(name, field) for name, found in HOSTILE_PAGES.items() for field in found])
+def test_text_of_strangers_reaches_the_page_as_text(hostile_site: Path, name: str, field: str) -> None:
+    page = read(hostile_site / f"{name}.html")
+    told = [value for _, attributes in page.elements for key, value in attributes.items() if key in ("title", "label")]
+    shown = " ".join([page.text, *told])
+    assert f"{field.removeprefix('survey ')} {SHOWN}" in shown
 
 
 def test_text_of_strangers_is_shown_as_it_is(hostile_page: Page) -> None:

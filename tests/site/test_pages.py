@@ -28,9 +28,8 @@ def page(docs: Path) -> Page:
 
 
 def test_every_entry_has_a_page(docs: Path, root: Path) -> None:
-    entries = {
-        path.stem for folder in ("methods", "background") for path in (root / "inventory" / folder).glob("*.yaml")
-    }
+    folders = ("methods", "background", "diagnostics")
+    entries = {path.stem for folder in folders for path in (root / "inventory" / folder).glob("*.yaml")}
     assert {path.stem for path in (docs / "methods").glob("*.md")} == entries | {"index"}
 
 

@@ -33,6 +33,10 @@ def test_markdown_marks_become_entities() -> None:
     assert "&#91;x&#93;" in shown
 
 
+def test_quotation_marks_in_a_heading_stay_themselves() -> None:
+    assert text.markdown("a 'b' & \"c\"") == "a 'b' &amp; \"c\""
+
+
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "//host/x", 'https://a/"onclick="x', "none", "https://a b"])
 def test_only_web_addresses_become_links(url: str) -> None:
     assert text.outward("label", url) == "label"

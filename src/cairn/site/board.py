@@ -8,26 +8,34 @@ from cairn.evidence.claims import SCALE
 from cairn.evidence.comparison import ClaimReport, Comparison
 from cairn.evidence.report import ArmSummary, Report
 from cairn.site.marks import anchor, badge
+from cairn.site.part import Part, Whole
 from cairn.site.subject import Subject
+from cairn.site.tables import Column, Row, live
 from cairn.site.text import Content, Html, element, interval, join, link, notice, number, paragraph, table
 
 Key = tuple[str, str]
 _COLUMNS = (
-    "Method",
-    "Arm",
-    "Compared with",
-    "Effect at equal updates [95 %]",
-    "Effect at equal compute [95 %]",
-    "P(better) at equal compute",
-    "Verdict",
-    "Final success, IQM [95 %]",
-    "Rank correlation with exact credit",
-    "FLOPs, times control",
-    "Seconds a seed",
-    "Seeds",
-    "Protocol",
+    Column("Method"),
+    Column("Arm"),
+    Column("Compared with"),
+    Column("Effect at equal updates [95 %]", numeric=True),
+    Column("Effect at equal compute [95 %]", numeric=True),
+    Column("P(better) at equal compute", numeric=True),
+    Column("Verdict"),
+    Column("Final success, IQM [95 %]", numeric=True),
+    Column("Rank correlation with exact credit", numeric=True),
+    Column("FLOPs, times control", numeric=True),
+    Column("Seconds a seed", numeric=True),
+    Column("Seeds", numeric=True),
+    Column("Protocol"),
 )
-_NUMERIC = frozenset({3, 4, 5, 7, 8, 9, 10, 11})
+
+
+def make(whole: Whole) -> Part:
+    """Return the boards and the page that lists them."""
+    found = boards(whole.subjects)
+    pages = {f"leaderboard/{file_of(key)}.md": render(key, among) for key, among in found.items()}
+    return Part({"leaderboard/index.md": index(found), **pages})
 
 
 def boards(subjects: Iterable[Subject]) -> dict[Key, list[Subject]]:
@@ -73,11 +81,6 @@ def render(key: Key, subjects: Sequence[Subject]) -> str:
         if arm.task == key[0] and arm.role in ("method", "variant")
         for test in _tests(report, arm)
     ]
-    heads = "".join(
-        f'<th scope="col" data-sort="{"number" if at in _NUMERIC else "text"}">{name}</th>'
-        for at, name in enumerate(_COLUMNS)
-    )
-    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     parts = [
         "---\nhide: [toc]\n---",
         f"# Task {key[0]}, preset {key[1]}",
@@ -87,7 +90,7 @@ def render(key: Key, subjects: Sequence[Subject]) -> str:
             "comparison that was declared, at equal updates or at equal compute; it leads to the test. Evidence tier "
             "of every number here: ours, at small scale."
         ),
-        f'<table id="board" data-cairn>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>',
+        live("board", _COLUMNS, rows),
         _absent(key, reports),
     ]
     return "\n\n".join(parts) + "\n"
@@ -98,7 +101,7 @@ def _tests(report: Report, arm: ArmSummary) -> Sequence[ClaimReport | None]:
     return [test for test in report.claims if test.claim.arm == arm.arm and test.task == arm.task] or [None]
 
 
-def _row(subject: Subject, report: Report, arm: ArmSummary, test: ClaimReport | None) -> str:
+def _row(subject: Subject, report: Report, arm: ArmSummary, test: ClaimReport | None) -> Row:
     provisional = " provisional" if len(arm.seeds) < report.method.min_seeds else ""
     updates, compute = _comparison(test, "update"), _comparison(test, "flops")
     cells: list[Content] = [
@@ -116,7 +119,7 @@ def _row(subject: Subject, report: Report, arm: ArmSummary, test: ClaimReport | 
         f"version {report.protocol_version}",
     ]
     name = link(subject.entry.bibliography.name, f"../methods/{subject.id}.html")
-    return element("th", name, scope="row") + join(element("td", cell) for cell in cells)
+    return Row([name, *cells])
 
 
 def _comparison(test: ClaimReport | None, axis: str) -> Comparison | None:

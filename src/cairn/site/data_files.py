@@ -2,51 +2,48 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cairn.evidence.base import pretty_json
 from cairn.evidence.report import Report
-from cairn.inventory import Inventory, bibtex
+from cairn.inventory import bibtex
 from cairn.site.facts_page import FACETS, values_of
+from cairn.site.part import VERSION, DataFile, Part, Whole, as_csv, as_json
 from cairn.site.subject import Subject, file_of
 from cairn.site.text import element, join, link, plain, table
 
-VERSION = "v1"
-_LEADING = ("=", "+", "-", "@", "\t", "\r")
+
+def make(whole: Whole, others: Sequence[DataFile]) -> Part:
+    """Return the data of all entries, and the page that lists it with the data of the other parts, `others`."""
+    general = [*_general(whole), *others]
+    files = {one.path: one.text for one in general}
+    for subject in whole.subjects:
+        files[_json_of(subject)] = as_json({**_summary(subject), "entry": subject.entry.to_dict()})
+        files |= _evidence(subject)
+    return Part({"data/index.md": _page(whole.subjects, general), **{f"data/{path}": files[path] for path in files}})
 
 
-def files(subjects: Sequence[Subject], inventory: Inventory) -> dict[str, str]:
-    """Return every data file by its path below `docs/data/`."""
-    found = {
-        f"{VERSION}/entries.json": _json([_summary(subject) for subject in subjects]),
-        f"{VERSION}/vocabularies.json": _json(
-            {name: one.model_dump(mode="json") for name, one in inventory.vocabularies.items()}
-        ),
-        "entries.csv": _csv(_entry_rows(subjects)),
-        "arms.csv": _csv(_arm_rows(subjects)),
-        "cairn.bib": "\n".join(bibtex(subject.entry) for subject in subjects),
-        "llms.txt": _listing(subjects),
-    }
-    for subject in subjects:
-        found[f"{VERSION}/entries/{subject.id}.json"] = _json({**_summary(subject), "entry": subject.entry.to_dict()})
-        found |= _evidence(subject)
-    return found
+def _general(whole: Whole) -> list[DataFile]:
+    subjects = whole.subjects
+    summaries = as_json([_summary(subject) for subject in subjects])
+    records = "\n".join(bibtex(subject.entry) for subject in subjects)
+    return [
+        DataFile(f"{VERSION}/entries.json", "All entries, short", "id, kind, name, labels, needs, statuses, verdicts",
+                 summaries),
+        DataFile("entries.csv", "All entries", "the same as a table", as_csv(_entry_rows(subjects))),
+        DataFile("arms.csv", "All arms", "success of every arm with intervals", as_csv(_arm_rows(subjects))),
+        DataFile("cairn.bib", "BibTeX", "one record for each entry", records),
+        DataFile("llms.txt", "Listing", "plain text, one line for each entry", _listing(subjects)),
+    ]  # fmt: skip
 
 
 def _evidence(subject: Subject) -> dict[str, str]:
     found = {f"{subject.id}/results/{file_of(record)}": pretty_json(record) for record in subject.records}
     if subject.report is not None:
         found[f"{subject.id}/report.json"] = pretty_json(subject.report)
-        found[f"{subject.id}/curves.csv"] = _csv(_curve_rows(subject.report))
+        found[f"{subject.id}/curves.csv"] = as_csv(_curve_rows(subject.report))
     return found
-
-
-def _json(content: object) -> str:
-    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _summary(subject: Subject) -> dict[str, Any]:
@@ -67,18 +64,6 @@ def _summary(subject: Subject) -> dict[str, Any]:
             for test in (subject.tests if subject.verdicts else ())
         ],
     }
-
-
-def _csv(rows: Iterable[Sequence[object]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([[_cell(value) for value in row] for row in rows])
-    return stream.getvalue()
-
-
-def _cell(value: object) -> object:
-    """Keep a spreadsheet from taking a stranger's text for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_LEADING) else value
 
 
 def _entry_rows(subjects: Sequence[Subject]) -> Iterable[Sequence[object]]:
@@ -132,17 +117,9 @@ def _json_of(subject: Subject) -> str:
     return f"{VERSION}/entries/{subject.id}.json"
 
 
-def page(subjects: Sequence[Subject]) -> str:
+def _page(subjects: Sequence[Subject], general: Sequence[DataFile]) -> str:
     """Return the page that tells where the data is."""
-    general = [
-        ("All entries, short", f"{VERSION}/entries.json", "id, kind, name, labels, needs, statuses, verdicts"),
-        ("Word lists", f"{VERSION}/vocabularies.json", "every word that a label may be, with its definition"),
-        ("All entries", "entries.csv", "the same as a table"),
-        ("All arms", "arms.csv", "success of every arm with intervals"),
-        ("BibTeX", "cairn.bib", "one record for each entry"),
-        ("Listing", "llms.txt", "plain text, one line for each entry"),
-    ]
-    rows = [(what, link(element("code", path), path), holds) for what, path, holds in general]
+    rows = [(one.what, link(element("code", one.path), one.path), one.holds) for one in general]
     each = [
         (
             subject.entry.bibliography.name,

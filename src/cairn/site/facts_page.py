@@ -1,20 +1,22 @@
-"""The part of a method page that the inventory answers: paper, rule, example, needs, family, labels, claims."""
+"""The part of a method page that the inventory answers: paper, rule, example, needs, labels, claims, sources."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from cairn.evidence.golden import GoldenCase
 from cairn.inventory import Entry, Inventory
-from cairn.inventory.models import NONE, UNKNOWN, CreditRule
+from cairn.inventory.models import NONE, UNKNOWN, CreditRule, Labels, SurveyLabels, vocabulary_of
 from cairn.site import strip
 from cairn.site.marks import status_marks, verdict_badges
 from cairn.site.subject import Subject
+from cairn.site.terms import entry_link, term, terms
 from cairn.site.text import (
     Content,
     Html,
     bullets,
+    cite,
     code,
     definitions,
     details,
@@ -22,38 +24,44 @@ from cairn.site.text import (
     escape,
     front_matter,
     join,
-    link,
     markdown,
+    notice,
     outward,
     paragraph,
     table,
     words,
 )
 
-# labels shown as links to the overview -> the filter's name there
 FACETS = ("type", "setting", "granularity", "methodology", "baseline_family", "aux_model", "compute")
-_LABELS = (*FACETS, "evidence", "benchmarks")
+LABELS = (*FACETS, "evidence", "benchmarks")
+"""Our labels that the survey has too."""
+CODED = tuple(label for label in LABELS if vocabulary_of(SurveyLabels.model_fields[label].json_schema_extra))
+"""Labels for which the survey's letters stand for words of our lists; the others are in its own words."""
+_LISTS = {label: vocabulary_of(info.json_schema_extra) for label, info in Labels.model_fields.items()}
 
 
-def cite(keys: Iterable[str]) -> Html:
-    """Return references to the page's list of sources."""
-    return element("span", "[", join((link(key, f"#{key}") for key in keys), ", "), "]", class_="cairn-cite")
-
-
-def lead(subject: Subject) -> str:
+def lead(subject: Subject, inventory: Inventory) -> str:
     """Return what is seen first: name, rule in a sentence or two, paper, code, labels, statuses."""
     entry, paper = subject.entry, subject.entry.bibliography
     facts: list[tuple[Content, Content]] = [
         ("Paper", join([outward(paper.title, paper.url), _authors(entry), _venue(entry)], "<br>")),
         ("Code", _code(entry)),
-        ("Labels", _label_links(entry)),
+        ("Labels", _label_links(entry, inventory)),
         ("Status", join([status_marks(subject), verdict_badges(subject)], " ")),
     ]
-    moved = [] if entry.moved_to == NONE else [paragraph("Moved to ", link(entry.moved_to, f"{entry.moved_to}.html"))]
-    gone = [] if entry.withdrawn == NONE else [paragraph("Withdrawn: ", entry.withdrawn)]
     head = f"{front_matter(paper.name)}\n\n# {markdown(paper.name)}"
     summary = paragraph(entry.rule.credited, " ", cite(entry.rule.from_), class_="cairn-lead")
-    return "\n\n".join([head, *moved, *gone, summary, definitions(facts)])
+    return "\n\n".join([head, *_notices(entry, inventory), summary, definitions(facts)])
+
+
+def _notices(entry: Entry, inventory: Inventory) -> list[str]:
+    """Return what a reader must know first: that the entry has moved, or no longer counts."""
+    moved, gone = entry.moved_to != NONE, entry.withdrawn != NONE
+    to = entry_link(inventory, entry.moved_to)
+    return [
+        *([notice("warning", "Moved", "This entry has moved to ", to, ". It stays here for links.")] if moved else []),
+        *([notice("danger", "Withdrawn", entry.withdrawn)] if gone else []),
+    ]
 
 
 def _authors(entry: Entry) -> Html:
@@ -78,22 +86,27 @@ def _code(entry: Entry) -> Html:
     return join([outward(paper.code_url.partition("://")[2], paper.code_url), f", {licence}"])
 
 
+def called(label: str, inventory: Inventory) -> str:
+    """Return what a label is called: the title of its list."""
+    return inventory.vocabulary(_LISTS[label]).title
+
+
 def values_of(entry: Entry, label: str) -> tuple[str, ...]:
     """Return the words of one of our labels."""
     found = getattr(entry.labels, label)
     return found if isinstance(found, tuple) else (found,)
 
 
-def _label_links(entry: Entry) -> Html:
-    pairs = [(label, word) for label in FACETS for word in values_of(entry, label)]
+def _label_links(entry: Entry, inventory: Inventory) -> Html:
     links = [
-        link(join([element("small", words(label)), f" {words(word)}"]), f"index.html?{label}={word}")
-        for label, word in pairs
+        term(inventory, _LISTS[label], word, join([element("small", called(label, inventory)), f" {words(word)}"]))
+        for label in FACETS
+        for word in values_of(entry, label)
     ]
     return element("span", join(links, " "), class_="cairn-labels")
 
 
-def rule(entry: Entry) -> str:
+def rule(entry: Entry, inventory: Inventory) -> str:
     """Return formula, steps, normalisation, loss, hyperparameters and variants."""
     found = entry.rule
     notes = definitions([("Normalisation", found.normalisation), ("Loss", found.loss)])
@@ -103,7 +116,7 @@ def rule(entry: Entry) -> str:
         bullets(found.procedure, "ol"),
         notes,
         *_settings(found),
-        *_variants(found),
+        *_variants(found, inventory),
     ]
     return "\n\n".join(parts)
 
@@ -128,8 +141,10 @@ def _known(value: str) -> Content:
     return element("span", "not seen", class_="cairn-quiet") if value == UNKNOWN else value
 
 
-def _variants(found: CreditRule) -> list[str]:
-    rows = [(words(one.name), words(one.account), one.text, cite(one.from_)) for one in found.variants]
+def _variants(found: CreditRule, inventory: Inventory) -> list[str]:
+    rows = [
+        (words(one.name), term(inventory, "accounts", one.account), one.text, cite(one.from_)) for one in found.variants
+    ]
     return ["### Variants", table(["Variant", "Described by", "How it differs", "Source"], rows)] if rows else []
 
 
@@ -161,9 +176,15 @@ def _case_title(case: GoldenCase) -> Html:
 def needs(subject: Subject, inventory: Inventory) -> str:
     """Return what a harness must offer and which stages the method replaces, each word with its definition."""
     entry = subject.entry
-    rows = [(words(word), inventory.vocabulary("needs").words[word].definition) for word in entry.needs]
+    rows = [
+        (term(inventory, "needs", word, told=False), inventory.vocabulary("needs").words[word].definition)
+        for word in entry.needs
+    ]
     needed = table(["It needs", "That is"], rows) if rows else paragraph("It needs nothing beyond plain rollouts.")
-    stages = [(word, inventory.vocabulary("hooks").words[word].definition) for word in entry.hooks]
+    stages = [
+        (term(inventory, "hooks", word, told=False), inventory.vocabulary("hooks").words[word].definition)
+        for word in entry.hooks
+    ]
     changed = (
         table(["It replaces the stage", "That is"], stages)
         if stages
@@ -172,9 +193,9 @@ def needs(subject: Subject, inventory: Inventory) -> str:
     note = [paragraph(entry.interface.note)] if entry.interface.note else []
     cost = paragraph(
         "Auxiliary model: ",
-        words(entry.labels.aux_model),
+        term(inventory, "aux-model", entry.labels.aux_model),
         "; cost beyond plain policy-gradient training: ",
-        words(entry.labels.compute),
+        term(inventory, "compute", entry.labels.compute),
         " ",
         cite(entry.interface.from_),
         ". What it cost when we ran it stands in the ledger below." if "run" in subject.statuses else ".",
@@ -182,61 +203,9 @@ def needs(subject: Subject, inventory: Inventory) -> str:
     return "\n\n".join(["## What it needs", needed, changed, *note, cost])
 
 
-def family(entry: Entry, inventory: Inventory) -> str:
-    """Return limits, relations in both directions, and invariants."""
-    found = entry.properties
-    limits = [(_named(one.id, inventory), one.when) for one in found.reduces_to]
-    relations = [
-        (words(one.kind), _other(one.id, one.arxiv, one.name, inventory), one.note or None, cite(one.from_))
-        for one in entry.relations
-    ]
-    inward = [
-        (_named(other.id, inventory), words(one.kind))
-        for other in inventory
-        for one in other.relations
-        if one.id == entry.id
-    ]
-    parts = ["## Family"]
-    if limits:
-        parts.append(table(["It becomes", "When"], limits))
-    if relations:
-        parts.append(table(["Relation", "To", "Note", "Source"], relations))
-    if inward:
-        parts.append(table(["Named by", "As its"], inward))
-    parts.append(_invariants(entry, inventory))
-    return "\n\n".join(parts)
-
-
-def _invariants(entry: Entry, inventory: Inventory) -> str:
-    found = entry.properties
-    definitions_ = inventory.vocabulary("properties").words
-    listed = [join([element("strong", words(word)), ": ", definitions_[word].definition]) for word in found.invariants]
-    lead_in = "Invariants of the credit:" if listed else "No invariant from our list holds for it."
-    return "\n\n".join(
-        [paragraph(lead_in), *([bullets(listed)] if listed else []), paragraph(found.note, " ", cite(found.from_))]
-    )
-
-
-def _named(entry_id: str, inventory: Inventory) -> Content:
-    if entry_id not in inventory:
-        return entry_id
-    return link(inventory[entry_id].bibliography.name, f"{entry_id}.html")
-
-
-def _other(entry_id: str, arxiv: str, name: str, inventory: Inventory) -> Content:
-    if entry_id != NONE:
-        return _named(entry_id, inventory)
-    if arxiv == NONE:
-        return name
-    called = f"arXiv {arxiv}" if name == NONE else f"{name} (arXiv {arxiv})"
-    return outward(called, f"https://arxiv.org/abs/{arxiv}")
-
-
-def labels(entry: Entry) -> str:
+def labels(entry: Entry, inventory: Inventory) -> str:
     """Return the survey's labels beside ours, with the reason where they part."""
-    why = entry.labels.why
-    rows = [(words(label), _survey(entry, label), _shown(values_of(entry, label)), why.get(label)) for label in _LABELS]
-    parts = ["## Labels: the survey's and ours", table(["Label", "Survey", "Ours", "Why they differ"], rows)]
+    parts = ["## Labels: the survey's and ours", label_table(entry, inventory, LABELS)]
     parts.append(paragraph("A dash: they agree, or differ in words only. Ours rest on ", cite(entry.labels.from_), "."))
     if entry.survey_discrepancy is not None:
         found = entry.survey_discrepancy
@@ -244,15 +213,27 @@ def labels(entry: Entry) -> str:
     return "\n\n".join(parts)
 
 
+def label_table(entry: Entry, inventory: Inventory, shown: Sequence[str]) -> str:
+    """Return some of the labels, the survey's word, ours, and the reason where they differ."""
+    why = entry.labels.why
+    rows = [
+        (
+            called(label, inventory),
+            _survey(entry, label),
+            terms(inventory, _LISTS[label], values_of(entry, label)),
+            why.get(label),
+        )
+        for label in shown
+    ]
+    return table(["Label", "Survey", "Ours", "Why they differ"], rows)
+
+
 def _survey(entry: Entry, label: str) -> Content:
     if entry.survey is None:
         return element("span", "not in the survey", class_="cairn-quiet")
     found = getattr(entry.survey, label)
-    return _shown(found if isinstance(found, tuple) else (found,))
-
-
-def _shown(found: Sequence[str]) -> str:
-    return ", ".join(found)
+    listed = found if isinstance(found, tuple) else (found,)
+    return ", ".join(words(one) if label in CODED else one for one in listed)
 
 
 def claims(subject: Subject) -> str:
@@ -281,13 +262,13 @@ def _tested(subject: Subject, key: str) -> Content:
     return verdict_badges(subject, tests)
 
 
-def sources(entry: Entry) -> str:
+def sources(entry: Entry, inventory: Inventory) -> str:
     """Return the list of sources, each with an anchor, and how well the rule is known."""
     dated = any(one.date != UNKNOWN for one in entry.sources.values())
     rows = [
         [
             element("span", key, id=key),
-            words(one.kind),
+            term(inventory, "source-kinds", one.kind),
             element("span", one.ref, class_="cairn-break"),
             one.seen,
             *([None if one.date == UNKNOWN else one.date] if dated else []),
@@ -297,7 +278,7 @@ def sources(entry: Entry) -> str:
     head = ["Key", "Kind", "Source", "What was read there", *(["Read on"] if dated else [])]
     read = paragraph(
         "Confidence in the rule as written here: ",
-        element("strong", entry.confidence),
+        element("strong", term(inventory, "confidence", entry.confidence)),
         ". Last compared with its sources: ",
         element("time", entry.checked.isoformat(), datetime=entry.checked.isoformat()),
         ". A fact is wrong? Mend ",

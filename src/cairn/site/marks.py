@@ -19,13 +19,19 @@ _SIGNS: dict[str, str] = {
     "partial": "◐",
     "no": "✕",
     "unknown": "?",
+    "not-applicable": "–",
 }
+
+
+def sign(label: str) -> str:
+    """Return the sign of a verdict or a reporting mark; a question mark for a word that has none."""
+    return _SIGNS.get(label, "?")
 
 
 def badge(label: Label | str) -> Html:
     """Return a verdict or a reporting mark: sign and word."""
     kind = label.replace("_", "-")
-    return element("span", f"{_SIGNS.get(label, '?')} {words(label)}", class_=f"cairn-badge cairn-{kind}")
+    return element("span", f"{sign(label)} {words(label)}", class_=f"cairn-badge cairn-{kind}")
 
 
 def status_marks(subject: Subject) -> Html:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from cairn.inventory import Inventory, bibtex
-from cairn.site import facts_page, run_page
+from cairn.inventory import bibtex
+from cairn.site import facts_page, family_part, run_page
+from cairn.site.part import Part, Whole
 from cairn.site.subject import Subject
 from cairn.site.text import paragraph
 
 
-def render(subject: Subject, inventory: Inventory, names: Mapping[str, str]) -> str:
-    """Return the page of an entry as Markdown. names: how each entry is called, by id."""
-    entry = subject.entry
+def make(whole: Whole) -> Part:
+    """Return the page of every entry."""
+    return Part({f"methods/{subject.id}.md": _render(subject, whole) for subject in whole.subjects})
+
+
+def _render(subject: Subject, whole: Whole) -> str:
+    entry, inventory = subject.entry, whole.inventory
     blocks = [
-        facts_page.lead(subject),
-        facts_page.rule(entry),
-        facts_page.example(subject, names),
+        facts_page.lead(subject, inventory),
+        facts_page.rule(entry, inventory),
+        facts_page.example(subject, whole.names),
         facts_page.needs(subject, inventory),
-        facts_page.family(entry, inventory),
-        facts_page.labels(entry),
+        family_part.render(entry, inventory),
+        facts_page.labels(entry, inventory),
         facts_page.claims(subject),
         *_evidence(subject),
         run_page.reporting(subject),
         run_page.paragraph_to_paste(subject),
         *_reproduction(subject),
-        facts_page.sources(entry),
+        facts_page.sources(entry, inventory),
         facts_page.citation(bibtex(entry)),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"

@@ -11,13 +11,13 @@ from cairn.evidence.comparison import ClaimReport, Comparison
 from cairn.evidence.paragraph import methods_paragraph
 from cairn.evidence.report import ArmSummary, Report
 from cairn.site import charts
-from cairn.site.facts_page import cite
 from cairn.site.marks import anchor, badge
 from cairn.site.subject import Subject, file_of
 from cairn.site.text import (
     Content,
     Html,
     bullets,
+    cite,
     code,
     definitions,
     details,
@@ -294,12 +294,18 @@ def reporting(subject: Subject) -> str:
     rows: list[list[Content]] = []
     for item in load_items():
         seen = [join([f"{words(one.account)}: {one.text} ", cite(one.from_)]) for one in paper[item.key].evidence]
-        row: list[Content] = [item.text, item.priority, _marked(paper[item.key].status, seen)]
+        named = element("span", item.text, id=place_of(item.key))
+        row: list[Content] = [named, item.priority, _marked(paper[item.key].status, seen)]
         if ours:
             row.append(_marked(ours[item.key].status, [ours[item.key].evidence]))
         rows.append(row)
     head = ["Item", "Priority", "The paper", *(["Our run"] if ours else [])]
     return "\n\n".join(["## Reporting checklist", table(head, rows)])
+
+
+def place_of(item: str) -> str:
+    """Return the id of a reporting item's row on a method page."""
+    return f"reporting-{item}"
 
 
 def _marked(status: str, evidence: Sequence[Content]) -> Html:

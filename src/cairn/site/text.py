@@ -19,7 +19,8 @@ NO_BREAK = "\u00a0"
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]()#+!|~^$:.=-]")
 _SPACES = re.compile(r"[ \t\r\n\f\v\x85\u2028\u2029]+")  # a no-break space stays
 _SAFE_URL = re.compile(r"https?://[^\s<>\"']+")
-_COLUMN_HEAD = 'th scope="col"'
+_TAG = re.compile(r"<[^>]*>")
+_NARROW = 2  # columns that fit a phone side by side
 _PREFIXES = ((15, "P"), (12, "T"), (9, "G"), (6, "M"))
 
 
@@ -47,7 +48,9 @@ def escape(content: Content) -> Html:
 
 def markdown(text: str) -> str:
     """Return text for a line of Markdown: every character that Markdown could read as a mark is an entity."""
-    return _MARKDOWN.sub(lambda found: f"&#{ord(found.group())};", str(escape(text.strip())))
+    # Quotation marks stay: their entities hold a mark that would be taken for one of Markdown's.
+    bare = html.escape(plain(text.strip()), quote=False)
+    return _MARKDOWN.sub(lambda found: f"&#{ord(found.group())};", bare)
 
 
 def front_matter(title: str) -> str:
@@ -82,21 +85,29 @@ def outward(content: Content, url: str) -> Html:
     return element("a", content, href=url, rel="noopener noreferrer")
 
 
+def cite(keys: Iterable[str]) -> Html:
+    """Return references to the page's list of sources."""
+    return element("span", "[", join((link(key, f"#{key}") for key in keys), ", "), "]", class_="cairn-cite")
+
+
 def table(head: Sequence[Content], rows: Iterable[Sequence[Content]], caption: str | None = None) -> str:
-    """Return a table; its first column names the row."""
-    lines = ["<table>"]
+    """Return a table; its first column names the row. On a phone, the rows of a broad one are cards with labels."""
+    cards = len(head) > _NARROW
+    lines = ["<table data-cards>" if cards else "<table>"]
     if caption:
         lines.append(element("caption", caption))
-    lines += [f"<thead><tr>{_cells(head, _COLUMN_HEAD)}</tr></thead>", "<tbody>"]
-    for row in rows:
-        first, *others = row
-        lines.append(f'<tr><th scope="row">{escape(first)}</th>{_cells(others)}</tr>')
+    heads = join(element("th", cell, scope="col") for cell in head)
+    lines += [f"<thead><tr>{heads}</tr></thead>", "<tbody>"]
+    labels = [_bare(cell) if cards else None for cell in head[1:]]
+    for first, *others in rows:
+        cells = join(element("td", cell, data_label=label) for label, cell in zip(labels, others, strict=True))
+        lines.append(f"<tr>{element('th', first, scope='row')}{cells}</tr>")
     return "\n".join([*lines, "</tbody>", "</table>"])
 
 
-def _cells(cells: Sequence[Content], tag: str = "td") -> str:
-    """Return cells; `tag` may carry attributes."""
-    return "".join(f"<{tag}>{escape(cell)}</{tag[:2]}>" for cell in cells)
+def _bare(content: Content) -> Html:
+    """Return content without the elements around its text."""
+    return Html(_TAG.sub("", escape(content)))
 
 
 def paragraph(*content: Content, class_: str | None = None) -> str:

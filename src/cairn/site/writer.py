@@ -8,29 +8,55 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
 from cairn.errors import UserError
-from cairn.inventory import Inventory, load
-from cairn.site import board, catalogue, data_files, method_page
-from cairn.site.subject import Subject, gather
+from cairn.evidence.catalogue import with_evidence
+from cairn.evidence.checklist import load_items
+from cairn.evidence.literature import literature_audit
+from cairn.inventory import load
+from cairn.inventory.recommend import load_tree
+from cairn.inventory.survey import load_survey
+from cairn.site import (
+    audit_page,
+    board,
+    catalogue,
+    choosing_page,
+    data_files,
+    grid_page,
+    method_page,
+    survey_page,
+    timeline_page,
+    vocabulary_page,
+)
+from cairn.site.part import Whole
+from cairn.site.subject import gather
 
-GENERATED = ("methods", "leaderboard", "data")
+GENERATED = ("methods", "inventory", "literature", "leaderboard", "data")
+_PARTS = (
+    catalogue,
+    method_page,
+    grid_page,
+    timeline_page,
+    vocabulary_page,
+    choosing_page,
+    board,
+    audit_page,
+    survey_page,
+)
 _INSTALL = "python -m pip install 'mkdocs>=1.6,<2' 'mkdocs-material>=9.6'"
 
 
 def generate(root: Path, docs: Path) -> list[Path]:
     """Write the generated part of the site and return the files written, in order.
 
-    root: the data root, with `inventory/` and `reproductions/`. docs: the folder of pages; its subfolders `methods/`,
-    `leaderboard/` and `data/` are written anew, everything else in it is left alone. The same input gives the same
-    bytes. Raises UserError for input that cannot be used, before anything is written, and for a folder that cannot be.
+    root: the data root, with `inventory/` and `reproductions/`. docs: the folder of pages; its subfolders in GENERATED
+    are written anew, everything else in it is left alone. The same input gives the same bytes. Raises UserError for
+    input that cannot be used, before anything is written, and for a folder that cannot be.
     """
-    inventory = load(root)
-    pages = _pages(gather(inventory, root), inventory)
+    pages = _pages(_gather(root))
     try:
         for folder in GENERATED:
             shutil.rmtree(docs / folder, ignore_errors=True)
@@ -40,17 +66,18 @@ def generate(root: Path, docs: Path) -> list[Path]:
         raise UserError(f"cannot write: {reason}", file=docs, repair="choose a folder that you may write") from error
 
 
-def _pages(subjects: Sequence[Subject], inventory: Inventory) -> dict[str, str]:
-    names = {subject.id: subject.entry.bibliography.name for subject in subjects}
-    found = board.boards(subjects)
-    pages = {
-        "methods/index.md": catalogue.render(subjects, inventory),
-        "leaderboard/index.md": board.index(found),
-        "data/index.md": data_files.page(subjects),
-    }
-    pages |= {f"methods/{one.id}.md": method_page.render(one, inventory, names) for one in subjects}
-    pages |= {f"leaderboard/{board.file_of(key)}.md": board.render(key, among) for key, among in found.items()}
-    return pages | {f"data/{name}": text for name, text in data_files.files(subjects, inventory).items()}
+def _gather(root: Path) -> Whole:
+    entries = load(root)
+    subjects = gather(entries, root)
+    inventory, survey = with_evidence(entries, root), load_survey(root)
+    audit = literature_audit(inventory, survey, load_items(root))
+    return Whole(subjects, inventory, survey, audit, load_tree(inventory, root))
+
+
+def _pages(whole: Whole) -> dict[str, str]:
+    parts = [part.make(whole) for part in _PARTS]
+    parts.append(data_files.make(whole, [one for part in parts for one in part.data]))
+    return {name: text for part in parts for name, text in part.pages.items()}
 
 
 def _path(page: tuple[str, str]) -> Path:
