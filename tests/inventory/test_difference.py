@@ -62,8 +62,10 @@ def test_a_label_a_mark_and_a_text_are_told_apart(tree: Path, head: Path) -> Non
 
 def test_a_new_entry_moves_the_counts(tree: Path, head: Path) -> None:
     _edit(head, ALPHA, '"2002.00002"', '"2002.00009"')
+    _edit(head, ALPHA, "abs/2002.00002", "abs/2002.00009")
     shutil.copy(head / ALPHA, head / "inventory/methods/gamma.yaml")
     _edit(head, "inventory/methods/gamma.yaml", '"2002.00009"', '"2002.00010"')
+    _edit(head, "inventory/methods/gamma.yaml", "abs/2002.00009", "abs/2002.00010")
     found = _compare(tree, head)
     assert found.added == ("gamma",)
     assert found.counts[0] == Count(name="entries", before=2, after=3)
@@ -78,6 +80,7 @@ def test_an_id_that_vanishes_is_not_acceptable_but_one_that_moves_is(tree: Path,
     shutil.copy(tree / ALPHA, head / ALPHA)
     _edit(head, ALPHA, "confidence:", "moved_to: better\nconfidence:")
     _edit(head, "inventory/methods/better.yaml", '"2002.00002"', '"2002.00003"')
+    _edit(head, "inventory/methods/better.yaml", "abs/2002.00002", "abs/2002.00003")
     found = _compare(tree, head)
     assert (found.vanished, found.acceptable) == ((), True)
 

@@ -29,11 +29,12 @@ def two(tree: Path) -> tuple[Inventory, DecisionTree]:
     text = (tree / "inventory/methods/alpha.yaml").read_text(encoding="utf-8")
     before, survey = text.split("survey:\n", 1)
     text = before + "survey: null\nlabels:\n" + survey.split("labels:\n", 1)[1]
-    for old, new in (("2002.00002", "2002.00003"), ("granularity: [step]", "granularity: [turn]"),
+    for old, new in (('"2002.00002"', '"2002.00003"'), ("abs/2002.00002", "abs/2002.00003"),
+                     ("granularity: [step]", "granularity: [turn]"),
                      ("methodology: mc-continuations", "methodology: entropy"), ("compute: high", "compute: low"),
                      ("benchmarks: [gsm8k, math]", "benchmarks: [math]"), ("  why:\n", "  why: {}\n"),
                      ("    granularity: The code cuts at steps.\n", ""),
-                     ("needs: [mc_continuations, segmenting]", "needs: []")):  # fmt: skip
+                     ("needs: [mc_continuations, segmenting]", "needs: [entropy]")):  # fmt: skip
         assert old in text, old
         text = text.replace(old, new, 1)
     (tree / "inventory/methods/gamma.yaml").write_text(text, encoding="utf-8")

@@ -37,7 +37,8 @@ def test_a_blank_that_is_filled_in_by_what_its_comments_say_is_an_entry(tree: Pa
     words = {"type": "core", "setting": "agentic", "granularity": "turn", "methodology": "entropy", "year": "2026",
              "baseline_family": "grpo", "evidence": "limited", "aux_model": "none", "compute": "low",
              "benchmarks": "alfworld", "needs": "entropy", "hooks": "credit", "invariants": "telescopes",
-             "code_url": "none", "confidence": "low", "venue": "none"}  # fmt: skip
+             "code_url": "none", "code_license": "none", "authors": '"Doe, Jo"',
+             "confidence": "low", "venue": "none"}  # fmt: skip
     lines = []
     for line in text.split("\n"):
         key = re.match(r"\s*(\w+):", line)

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
-from cairn.inventory.findings import Finding, Rule, near
+from cairn.inventory.findings import Finding, Rule, near, shown
 from cairn.inventory.models import Block, Slug, Text
 from cairn.inventory.reader import Document, Location, ReadError, read
 from cairn.inventory.shape import shape
+from cairn.inventory.text_rules import check_text
+from cairn.inventory.tree_rules import IDS
 from cairn.inventory.vocabulary import Vocabularies
 
 FILE = "inventory/decision-tree.yaml"
 UNKNOWN_PART = Rule(
     "CA110", "decision-word", "The decision tree names questions, answers, words and entries that exist."
 )
+NO_OTHERWISE = Rule(
+    "CA111", "no-otherwise", "Every question of the decision tree has `otherwise`, for who does not answer it."
+)
+UNREACHED = Rule("CA112", "unreached-scenario", "A branch of the decision tree leads to every scenario.")
 
 # criterion of a preference -> the word list that its words come from
 CRITERION_LISTS: Mapping[str, str] = {
@@ -36,7 +42,7 @@ class Question(Block):
     ask: Text
     answers: Mapping[str, Text] = Field(min_length=2)
     unit: str = Field(default="", description="what a number counts; empty when the answer is a word")
-    up_to: Mapping[str, int] = Field(default={}, description="answer to the largest number that it holds")
+    up_to: Mapping[str, StrictInt] = Field(default={}, description="answer to the largest number that it holds")
 
     def answer_for(self, number: int) -> str:
         """Return the answer that holds `number`; answers stand in increasing order and the last has no bound."""
@@ -60,7 +66,7 @@ class Preference(Block):
 
     criterion: str
     words: tuple[str, ...] = Field(min_length=1)
-    weight: int = Field(ge=1, le=3)
+    weight: int = Field(strict=True, ge=1, le=3)
     because: Text
     where: Text = Field(description="table or section of the survey")
     when: Answers = Field(default={})
@@ -99,7 +105,7 @@ class DecisionTree(Block):
     about: Text
     questions: Mapping[str, Question]
     root: Node
-    named_weight: int = Field(ge=0, description="weight of being named by the survey for the scenario")
+    named_weight: int = Field(strict=True, ge=0, description="weight of being named by the survey for the scenario")
     scenarios: Mapping[str, Scenario]
     general: tuple[Preference, ...]
     barriers: tuple[Barrier, ...]
@@ -129,25 +135,52 @@ def read_tree(
     except ReadError as fault:
         return None, (fault.finding(FILE),)
     tree, findings = shape(DecisionTree, document, {})
+    text = check_text(document)
     if tree is None:
-        return None, tuple(findings)
-    return tree, (*findings, *check_tree(tree, document, vocabularies, ids))
+        return None, (*text, *findings)
+    return tree, (*text, *findings, *check_tree(tree, document, vocabularies, ids))
 
 
 def check_tree(
     tree: DecisionTree, document: Document, vocabularies: Vocabularies, ids: Sequence[str]
 ) -> Iterator[Finding]:
-    """Yield every name in the tree that leads nowhere."""
+    """Yield every place of the tree that cannot be left or reached, and every name that leads nowhere."""
+    yield from _ends(tree, document)
+    if not {*CRITERION_LISTS.values(), "needs", "benchmarks"} <= set(vocabularies):
+        return  # a list that cannot be read is a finding of its own
     for location, word, known in _names(tree, vocabularies, ids):
         if word not in known:
-            yield Finding(UNKNOWN_PART, FILE, document.line(location), word, "no such name here", near(word, known))
+            repair = near(word, known, IDS)
+            yield Finding(UNKNOWN_PART, FILE, document.line(location), shown(word), "no such name here", repair)
+
+
+def _ends(tree: DecisionTree, document: Document) -> Iterator[Finding]:
+    reached: set[str] = set()
+    for place, node in _nodes(tree.root, ("root",)):
+        reached.add(node.scenario)
+        if node.ask and not node.scenario and node.otherwise is None:
+            line, message = document.line((*place, "ask")), "what is not answered leads nowhere from here"
+            yield Finding(NO_OTHERWISE, FILE, line, shown(node.ask), message, "add `otherwise: {scenario: ...}`")
+    for name in tree.scenarios:
+        if name not in reached:
+            line, repair = document.line(("scenarios", name)), "let a branch lead to it, or remove it"
+            yield Finding(UNREACHED, FILE, line, shown(name), "no branch leads to this scenario", repair)
+
+
+def _nodes(node: Node, place: Location) -> Iterator[tuple[Location, Node]]:
+    """Yield every node of the tree with its place."""
+    yield place, node
+    for answer, following in node.answers.items():
+        yield from _nodes(following, (*place, "answers", answer))
+    if node.otherwise is not None:
+        yield from _nodes(node.otherwise, (*place, "otherwise"))
 
 
 def _names(
     tree: DecisionTree, vocabularies: Vocabularies, ids: Sequence[str]
 ) -> Iterator[tuple[Location, str, Sequence[str]]]:
     """Yield (location, name, the names that there are) for every reference of the tree."""
-    compute = [*vocabularies[COMPUTE].words] if COMPUTE in vocabularies else []
+    compute = [*vocabularies[COMPUTE].words]
     answers_of = {name: [*question.answers] for name, question in tree.questions.items()} | {COMPUTE: compute}
     yield from _branches(tree.root, ("root",), answers_of, [*tree.scenarios])
     for name, scenario in tree.scenarios.items():
@@ -171,11 +204,8 @@ def _branches(
     for answer, following in node.answers.items():
         yield (*place, "answers", answer), answer, answers_of.get(node.ask, [])
         yield from _branches(following, (*place, "answers", answer), answers_of, scenarios)
-    rest = set(answers_of.get(node.ask, [])) - set(node.answers)
     if node.otherwise is not None:
         yield from _branches(node.otherwise, (*place, "otherwise"), answers_of, scenarios)
-    elif rest or place == ("root",):
-        yield (*place, "ask"), "no branch `otherwise`", ["otherwise"]
 
 
 def _preference(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from cairn.errors import UserError
 
 ERROR = "error"
 WARNING = "warning"
+MOST_WORDS_PRINTED = 30
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,22 @@ def shown(value: object, limit_characters: int = 80) -> str:
     return line if len(line) <= limit_characters else line[: limit_characters - 3] + "..."
 
 
-def near(word: str, known: Iterable[str]) -> str:
-    """Return a repair sentence that offers the known words nearest to `word`, or all when none is near."""
+def slug(text: str) -> str:
+    """Return the id or key nearest to `text`: small letters and digits, joined by single hyphens."""
+    joined = re.sub(r"[^a-z0-9]+", "-", text[:80].lower()).strip("-")
+    return joined if re.match(r"[a-z]", joined) else f"m-{joined}".strip("-")
+
+
+def near(word: str, known: Iterable[str], listed: str = "") -> str:
+    """Return a repair that offers the known words nearest to `word`; all when none is near and they are few.
+
+    listed: where the words stand, with its preposition, for the case that they are many: "in inventory/vocab/x.yaml".
+    """
     words = sorted(set(known))
     by_folded = {candidate.casefold(): candidate for candidate in words}
     close = difflib.get_close_matches(word[:80].casefold(), list(by_folded), n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(by_folded[match] for match in close) + "?"
+    if len(words) > MOST_WORDS_PRINTED:
+        return f"use one of the {len(words)} " + (listed or f"that there are, such as {', '.join(words[:3])}")
     return "use one of: " + ", ".join(words) if words else "no word is defined yet"

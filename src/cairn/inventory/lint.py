@@ -8,14 +8,33 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from types import ModuleType
 
-from cairn.inventory import decision, entry_rules, reader, shape, tree_rules
-from cairn.inventory.entry_rules import Inspected, check_entry, check_text, editor_line
+from cairn.inventory import (
+    decision,
+    entry_rules,
+    evidence_rules,
+    interface_rules,
+    list_rules,
+    paper_rules,
+    reader,
+    relation_rules,
+    shape,
+    text_rules,
+    tree_rules,
+    vocabulary_rules,
+)
 from cairn.inventory.findings import ERROR, Finding, Rule
+from cairn.inventory.inspection import Around, Inspected
 from cairn.inventory.models import Entry, EntryFile, vocabularies_named
 from cairn.inventory.reader import Document, ReadError, read
+from cairn.inventory.text_rules import check_first_line, check_text, is_todo
 from cairn.inventory.tree_rules import FOLDERS, VOCABULARY_FOLDER, check_tree, entry_files, missing_vocabularies
 from cairn.inventory.vocabulary import Vocabularies, Vocabulary
+from cairn.inventory.vocabulary_rules import FAMILIES, check_lists
 from cairn.paths import data_root
+
+# Those that look at one entry alone, each by `check(case, around)`. A test holds that no module with rules is left out.
+ENTRY_MODULES = (entry_rules, paper_rules, list_rules, interface_rules, evidence_rules, relation_rules)
+OTHER_MODULES = (reader, text_rules, shape, vocabulary_rules, tree_rules, decision)
 
 
 def _rules_of(*modules: ModuleType) -> tuple[Rule, ...]:
@@ -23,7 +42,7 @@ def _rules_of(*modules: ModuleType) -> tuple[Rule, ...]:
     return tuple(sorted(found, key=lambda rule: rule.code))
 
 
-RULES: tuple[Rule, ...] = _rules_of(reader, shape, entry_rules, tree_rules, decision)
+RULES: tuple[Rule, ...] = _rules_of(*ENTRY_MODULES, *OTHER_MODULES)
 
 
 @dataclass(frozen=True)
@@ -54,14 +73,23 @@ def read_all(root: Path | None = None, today: date | None = None) -> Reading:
     findings: list[Finding] = []
     vocabularies = _vocabularies(root, findings)
     cases, ids = _entries(root, findings)
-    today = today or datetime.now(UTC).date()
+    around = Around(vocabularies, today or datetime.now(UTC).date())
     for case in cases:
-        findings += check_entry(case, vocabularies, today)
+        findings += check_entry(case, around)
     findings += check_tree(cases, ids)
     findings += decision.read_tree(root, vocabularies, sorted(ids))[1]
     ordered = sorted(findings, key=lambda finding: (finding.file, finding.line, finding.rule.code, finding.message))
     entries = {case.entry.id: case.entry for case in reversed(cases)}
     return Reading(tuple(entries[key] for key in sorted(entries)), vocabularies, tuple(ordered))
+
+
+def check_entry(case: Inspected, around: Around) -> Iterator[Finding]:
+    """Yield every breach that one entry, with the word lists, makes on its own."""
+    for module in ENTRY_MODULES:
+        for finding in module.check(case, around):
+            # The mark of a template is named once, by its own rule, and not again as a word outside its list.
+            if not is_todo(finding.value):
+                yield finding
 
 
 def _document(path: Path, file: str, findings: list[Finding]) -> Iterator[Document]:
@@ -76,14 +104,17 @@ def _document(path: Path, file: str, findings: list[Finding]) -> Iterator[Docume
 
 def _vocabularies(root: Path, findings: list[Finding]) -> Vocabularies:
     lists: dict[str, Vocabulary] = {}
-    for path in sorted((root / "inventory" / VOCABULARY_FOLDER).glob("*.yaml")):
+    documents: dict[str, Document] = {}
+    paths = sorted((root / "inventory" / VOCABULARY_FOLDER).glob("*.yaml"))
+    for path in paths:
         file = f"inventory/{VOCABULARY_FOLDER}/{path.name}"
         for document in _document(path, file, findings):
             vocabulary, faults = shape.shape(Vocabulary, document, {})
             findings += faults
             if vocabulary is not None:
-                lists[path.stem] = vocabulary
-    findings += missing_vocabularies(vocabularies_named(EntryFile), lists)
+                lists[path.stem], documents[path.stem] = vocabulary, document
+    findings += check_lists(documents, lists)
+    findings += missing_vocabularies(vocabularies_named(EntryFile) | {FAMILIES}, {path.stem for path in paths})
     return lists
 
 
@@ -98,10 +129,9 @@ def _entries(root: Path, findings: list[Finding]) -> tuple[list[Inspected], set[
         file = path.relative_to(root).as_posix()
         extra: Mapping[str, str] = {"id": path.stem, "kind": FOLDERS[path.parent.name], "file": file}
         for document in _document(path, file, findings):
-            findings += editor_line(document)
+            findings += check_first_line(document)
             entry, faults = shape.shape(Entry, document, extra)
-            # The mark of a template is named once, by its own rule, and not again as a value of the wrong type.
-            findings += [fault for fault in faults if not entry_rules.is_todo(fault.value)]
+            findings += [fault for fault in faults if not is_todo(fault.value)]
             if entry is not None:
                 cases.append(Inspected(document, entry))
     return cases, ids

@@ -71,7 +71,7 @@ class Bibliography(Sourced):
     name: Text = Field(description="short name of the method, as its authors write it")
     title: Text
     authors: tuple[Text, ...] = Field(min_length=1, description="each as 'Family, Given'")
-    authors_complete: bool = Field(description="false when the list stops before the last author")
+    authors_complete: bool = Field(strict=True, description="false when the list stops before the last author")
     arxiv: ArxivId = Field(description="arXiv id without version, in quotes, or none: the key against duplicates")
     url: Url = Field(description="where the paper is read")
     venue: Text = Field(description="where it was published; none for a preprint, unknown when not established")

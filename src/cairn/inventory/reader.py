@@ -36,12 +36,18 @@ NOT_A_MAPPING = Rule(
     "not-a-mapping",
     f"The document is a mapping; a key is plain text of at most {MAX_KEY_CHARACTERS} characters.",
 )
+BYTE_ORDER_MARK = Rule("CA011", "byte-order-mark", "A file starts with its text, without a byte-order mark.")
+CARRIAGE_RETURN = Rule("CA012", "carriage-return", "Lines end as on Unix, so that a change of one line shows as one.")
+LINE_SEPARATOR = Rule(
+    "CA013", "line-separator", "Only a line feed ends a line; YAML knows three more, and editors do not."
+)
 
 Location = tuple[str | int, ...]
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is about ten times faster, where it was built
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}\.[0-9]{0,30}|[0-9]{1,30}(?=[eE]))([eE][-+]?[0-9]{1,4})?")
+_OTHER_LINE_END = re.compile("[\r\x85\u2028\u2029]")
 _WORDS: Mapping[str, bool | None] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -82,18 +88,40 @@ def read(path: Path, file: str) -> Document:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = " ".join(part for part in (error.context, error.problem) if part)
-        raise ReadError(SYNTAX, mark.line + 1 if mark else 1, "", f"not YAML: {problem}", _SYNTAX_REPAIR) from error
+        raise _syntax(error) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        message = f"not YAML: {shown(str(error))}"
-        raise ReadError(SYNTAX, _unprintable_line(text), "", message, _SYNTAX_REPAIR) from error
+        repair = "delete the character, or check quotes, indentation and brackets"
+        raise ReadError(SYNTAX, _unprintable_line(text), "", "not YAML: no text can be read here", repair) from error
     if not isinstance(builder.root, dict):
         raise ReadError(NOT_A_MAPPING, 1, builder.root, "the file is not a mapping", "start from another entry")
     return Document(file, text, builder.root, builder.lines)
 
 
-_SYNTAX_REPAIR = "check quotes, indentation and brackets near this line"
+# What the parser says, and what a person who wrote a text by hand will have meant.
+_SYNTAX_REPAIRS: Mapping[str, str] = {
+    "mapping values are not allowed": "quote a text that holds a colon and a space, or correct the indentation",
+    "expected ',' or": "close the bracket or brace; quote a text that holds one of , [ ] { }",
+    "cannot start any token": "indent with spaces, not tabs; quote a text that starts with % @ or `",
+    "expected key": "indent this line as its neighbours are; a text with quotation marks goes below `>-`, indented",
+    "expected '-' indicator": "indent this line as its neighbours are",
+    "expected ':'": "write `key: value`, or indent this line as the text above it",
+    "violates indentation": "indent with spaces, not tabs",
+    "escape": "use single quotes, or write a backslash twice",
+    "unexpected end of stream": "close the quotation mark",
+}
+
+
+def _syntax(error: yaml.MarkedYAMLError) -> ReadError:
+    """Return the parser's error with its line and the repair for what usually causes it."""
+    problem_is_end = "end of stream" in str(error.problem)  # then it is where it begins that must be mended
+    mark = (error.context_mark if problem_is_end else error.problem_mark) or error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else 1
+    problem = " ".join(part for part in (error.context, error.problem) if part)
+    begun = error.context_mark.line + 1 if error.context_mark else line
+    begins = f" (which begins on line {begun})" if begun < line else ""
+    usual = (repair for said, repair in _SYNTAX_REPAIRS.items() if said in problem)
+    repair = next(usual, "check quotes, indentation and brackets near this line")
+    return ReadError(SYNTAX, line, "", shown(f"not YAML: {problem}{begins}", 160), repair)
 
 
 def _text(path: Path) -> str:
@@ -107,11 +135,29 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise ReadError(NOT_A_FILE, 1, path.name, f"cannot be read: {error.strerror}", "see permissions") from error
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         bad = content[error.start : error.start + 4]
         raise ReadError(NOT_UTF8, line, bad, "the text is not UTF-8", "save the file as UTF-8") from error
+    _refuse_other_lines(text)
+    return text
+
+
+def _refuse_other_lines(text: str) -> None:
+    """Raise ReadError for what would make line numbers or differences misleading."""
+    if text.startswith("\ufeff"):
+        repair = "save the file as UTF-8 without a byte-order mark (BOM)"
+        raise ReadError(BYTE_ORDER_MARK, 1, "\\ufeff", "the file starts with a byte-order mark", repair)
+    found = _OTHER_LINE_END.search(text)
+    if found is None:
+        return
+    line = text.count("\n", 0, found.start()) + 1
+    if found[0] == "\r":
+        repair = "save the file with line ends of Unix (LF); git: core.autocrlf input"
+        raise ReadError(CARRIAGE_RETURN, line, "\\r", "a carriage return stands here", repair)
+    message = "a character that only YAML takes for the end of a line"
+    raise ReadError(LINE_SEPARATOR, line, ascii(found[0])[1:-1], message, "replace it by a space or a new line")
 
 
 def _unprintable_line(text: str) -> int:

@@ -18,9 +18,10 @@ from pydantic.fields import FieldInfo
 
 from cairn.errors import UserError
 from cairn.inventory.collection import Inventory
-from cairn.inventory.entry_rules import EDITOR_COMMENT, TYPES_OF_KIND
+from cairn.inventory.entry_rules import TYPES_OF_KIND
 from cairn.inventory.findings import near
 from cairn.inventory.models import ARXIV_PATTERN, NONE, SLUG_PATTERN, EntryFile, Mark, Source, vocabulary_of
+from cairn.inventory.text_rules import EDITOR_COMMENT
 from cairn.inventory.tree_rules import FOLDERS
 from cairn.inventory.vocabulary import Vocabularies
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from cairn.inventory.entry_rules import Inspected
-from cairn.inventory.findings import Finding, Rule, near, shown
+from cairn.inventory.findings import Finding, Rule, near, shown, slug
+from cairn.inventory.inspection import Inspected
 from cairn.inventory.models import NONE, SLUG_PATTERN, Entry
 from cairn.inventory.reader import Location
-from cairn.inventory.vocabulary import Vocabularies
 
 FILE_NAME = Rule("CA040", "file-name", "The file name is the id: small letters and digits, joined by single hyphens.")
 STRAY_FILE = Rule("CA041", "stray-file", "A folder of entries holds <id>.yaml files and nothing else.")
@@ -25,6 +24,7 @@ MOVED_TO_NOTHING = Rule("CA073", "moved-to-nothing", "moved_to leads to another 
 
 FOLDERS: Mapping[str, str] = {"methods": "method", "background": "background", "diagnostics": "diagnostic"}
 VOCABULARY_FOLDER = "vocab"
+IDS = "ids that `cairn list --ids` prints"
 
 
 def entry_files(root: Path) -> Iterator[Path | Finding]:
@@ -45,15 +45,10 @@ def _named_as_entry(path: Path, file: str) -> Iterator[Path | Finding]:
     if path.suffix != ".yaml" or path.is_dir():
         yield Finding(STRAY_FILE, file, 1, path.name, "this is not an entry", "name it <id>.yaml or move it away")
     elif not re.fullmatch(SLUG_PATTERN, path.stem):
-        repair = f"rename it, for example to {_as_slug(path.stem)}.yaml"
+        repair = f"rename it, for example to {slug(path.stem)}.yaml"
         yield Finding(FILE_NAME, file, 1, path.stem, "the file name is not an id", repair)
     else:
         yield path
-
-
-def _as_slug(name: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return slug if re.match(r"[a-z]", slug) else f"m-{slug}".strip("-")
 
 
 def check_tree(cases: Sequence[Inspected], ids: AbstractSet[str]) -> Iterator[Finding]:
@@ -98,9 +93,12 @@ def references(case: Inspected, ids: AbstractSet[str], by_arxiv: Mapping[str, st
             continue
         if other not in ids or other == case.entry.id:
             message = "this leads to no other entry"
-            yield case.finding(RELATION_TO_NOTHING, location, other, message, near(other, ids - {case.entry.id}))
+            repair = near(other, ids - {case.entry.id}, IDS)
+            if location[0] == "relations":
+                repair += f"{'' if repair.endswith('?') else ';'} else give `arxiv` or `name` in place of `id`"
+            yield case.finding(RELATION_TO_NOTHING, location, other, message, repair)
     for index, relation in enumerate(case.entry.relations):
-        if relation.arxiv != NONE and relation.arxiv in by_arxiv:
+        if relation.arxiv not in {NONE, case.entry.bibliography.arxiv} and relation.arxiv in by_arxiv:
             repair = f"write `id: {by_arxiv[relation.arxiv]}` in its place"
             message = "an entry has this arXiv id"
             yield case.finding(KNOWN_BY_ARXIV, ("relations", index, "arxiv"), relation.arxiv, message, repair)
@@ -110,12 +108,12 @@ def moves(case: Inspected, ids: AbstractSet[str], moved: AbstractSet[str]) -> It
     """Yield a move to nothing, to itself, or to an entry that has moved as well."""
     target = case.entry.moved_to
     if target != NONE and (target not in ids or target == case.entry.id or target in moved):
-        repair = near(target, ids - moved - {case.entry.id})
+        repair = near(target, ids - moved - {case.entry.id}, IDS)
         yield case.finding(MOVED_TO_NOTHING, ("moved_to",), target, "no standing entry has this id", repair)
 
 
-def missing_vocabularies(named: AbstractSet[str], vocabularies: Vocabularies) -> Iterator[Finding]:
+def missing_vocabularies(named: AbstractSet[str], there: AbstractSet[str]) -> Iterator[Finding]:
     """Yield the word lists that the models name and the folder lacks."""
-    for name in sorted(named - set(vocabularies)):
+    for name in sorted(named - there):
         file = f"inventory/{VOCABULARY_FOLDER}/{name}.yaml"
         yield Finding(NO_VOCABULARY, file, 1, name, "this word list is missing", "restore it from the last release")

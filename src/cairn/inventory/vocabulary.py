@@ -18,6 +18,7 @@ class Word(Block):
     definition: Text
     survey: tuple[Text, ...] = Field(default=(), description="free labels of the survey that fall under this word")
     family: str = Field(default="", description="word of methodology-family, in the list of methodologies")
+    needs: tuple[str, ...] = Field(default=(), description="words of needs without which a methodology cannot be")
 
 
 class Vocabulary(Block):
