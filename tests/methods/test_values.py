@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from cairn.interchange import Layout, Playback, RolloutRow, to_rollouts, turn_credit
-from cairn.methods.ppo_gae import PPOGAE, generalized_advantages
+from cairn.methods.ppo_gae import PPOGAE
 from cairn.methods.vineppo import VinePPO
 from cairn.ops.returns import discounted_suffix_sum
+from cairn.ops.values import generalized_advantages
 from cairn.rollouts import Rollouts
 from cairn.testing import sample_rollouts
 

@@ -20,16 +20,9 @@ import torch
 from torch import Tensor
 
 from cairn.method import Method, Services
-from cairn.ops.returns import discounted_suffix_sum
+from cairn.ops.values import generalized_advantages
 from cairn.ops.whiten import whiten
 from cairn.rollouts import Credit, Rollouts
-
-
-def generalized_advantages(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lambda_: float) -> Tensor:
-    """GAE along the last axis. All (R, L), `mask` True first, then False; V = 0 after the last step."""
-    after = torch.nn.functional.pad(values * mask, (0, 1))[:, 1:]
-    deltas = (rewards + gamma * after - values) * mask
-    return discounted_suffix_sum(deltas, gamma * lambda_) * mask
 
 
 @dataclass(frozen=True)

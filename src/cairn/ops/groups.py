@@ -38,6 +38,22 @@ def standardise(values: Tensor, groups: Tensor, scale_by_std: bool, epsilon: flo
     return centred / (group_std(values, groups) + epsilon) if scale_by_std else centred
 
 
+def leave_one_out(values: Tensor, groups: Tensor) -> Tensor:
+    """Return each value less the mean of the others in its group: a comparison whose baseline its own draw cannot move.
+
+        A_i = R_i - sum_{j != i} R_j / (n - 1) = n / (n - 1) (R_i - mean(R)),   n the size of the group of i
+
+    values: (N,) float. groups: (N,) long. Returns (N,), in the unit of the values.
+    Source: arXiv 2402.14740 (RLOO); verl-project/verl:verl/trainer/ppo/core_algos.py (`rloo`, the second form).
+    What differs: a group of one has no others and gets exactly 0, where `rloo` keeps the raw value (verl's own
+    `rloo_vectorized` gives 0, too); a group of equal values gets exactly 0. Limits: (n - 1) / n times this is
+    `standardise` without the division; as n grows they become the same.
+    """
+    _, member = torch.unique(groups, return_inverse=True)
+    sizes = _sums(torch.ones_like(values), member)[member]
+    return sizes / (sizes - 1).clamp_min(1) * standardise(values, groups, scale_by_std=False, epsilon=0.0)
+
+
 def _range(values: Tensor, groups: Tensor) -> Tensor:
     # The mean of equal floats may differ from them in the last bit, so equality is judged on the values themselves.
     labels, member = torch.unique(groups, return_inverse=True)

@@ -12,7 +12,9 @@ def whiten(values: Tensor, mask: Tensor, epsilon: float = 1e-8) -> Tensor:
     Entries that are all equal (or a single one) carry no signal and become exactly 0.
     Source: volcengine/verl:verl/utils/torch_functional.py (masked_whiten), for the unbiased variance and epsilon.
     """
-    chosen = values[mask]
+    index = mask.flatten().nonzero()[:, 0]  # several times as fast as indexing with the mask itself
+    chosen = values.flatten().index_select(0, index)
+    white = torch.zeros_like(values).flatten()
     if chosen.numel() < 2 or bool(chosen.eq(chosen[0]).all()):
-        return torch.zeros_like(values)
-    return torch.where(mask, (values - chosen.mean()) * (chosen.var() + epsilon).rsqrt(), torch.zeros_like(values))
+        return white.reshape(values.shape)
+    return white.index_copy(0, index, (chosen - chosen.mean()) * (chosen.var() + epsilon).rsqrt()).reshape(values.shape)
