@@ -9,9 +9,12 @@ import pytest
 
 from cairn.evidence.records import read_records
 from cairn.evidence.report import Report, read_report
+from cairn.lab.cell import Setup, panel_of, specify
 from cairn.lab.experiment import load_reproduction, reproduction_ids
 from cairn.lab.judge import make_report
-from cairn.lab.protocol import read_protocol
+from cairn.lab.model import weights_digest
+from cairn.lab.pretrain import embedded_model
+from cairn.lab.protocol import family_of, panel_digest, read_protocol
 from cairn.paths import data_root
 
 # An sdist carries the reports, but not the records that they were made from.
@@ -42,9 +45,26 @@ def test_the_report_is_what_the_records_give_and_the_code_has_not_moved(method: 
 @pytest.mark.parametrize("method", PUBLISHED)
 def test_the_records_belong_to_the_protocol_and_to_one_clean_commit(method: str) -> None:
     records = read_records(folder_of(method) / "results")
-    assert {record.provenance.protocol_hash for record in records} == {read_protocol().digest}
+    digest = read_protocol().digest(load_reproduction(method).families)
+    assert {record.provenance.protocol_hash for record in records} == {digest}
     assert len({record.provenance.commit for record in records}) == 1
     assert not any(record.provenance.dirty for record in records)
+
+
+@pytest.mark.parametrize("method", PUBLISHED)
+def test_a_resumed_run_would_recognise_every_finished_cell(method: str) -> None:
+    """The specification that today's code makes of a cell, hashed, is the one that its record carries; so its panel."""
+    reproduction, protocol = load_reproduction(method), read_protocol()
+    records = {(r.task, r.arm, r.seed): r for r in read_records(folder_of(method) / "results")}
+    digests = {family: weights_digest(embedded_model(family)) for family in reproduction.families}
+    for (task, name, seed), record in records.items():
+        arm, digest = reproduction.arm(name), digests[family_of(task)]
+        setup = Setup(reproduction, protocol, record.preset, "anywhere", digest, record.spec["device"])
+        budget = None if arm.spends_like is None else records[task, arm.spends_like, seed].ledger.flops
+        assert specify(setup, arm, task, seed, budget).spec_hash == record.spec_hash
+    for record in {record.task: record for record in records.values()}.values():
+        panel = panel_of(family_of(record.task), record.spec)
+        assert panel_digest(panel) == record.provenance.panel_hash
 
 
 @pytest.mark.parametrize("method", PUBLISHED)

@@ -18,7 +18,7 @@ from tests.cli.conftest import Command, contents
 from cairn.evidence.records import Record, read_records, stable_bytes
 from cairn.lab import runner
 from cairn.lab.experiment import load_reproduction
-from cairn.lab.runner import EMBEDDED_MODEL
+from cairn.lab.pretrain import embedded_model
 from cairn.paths import data_root
 
 SMOKE = ("--preset", "smoke", "--device", "cpu")
@@ -130,7 +130,7 @@ def test_wrong_options_are_refused_before_anything_is_written(
 ) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
-    shutil.copy(EMBEDDED_MODEL / "config.json", bare)
+    shutil.copy(embedded_model("quest") / "config.json", bare)
     arguments = [str(bare) if one == "BARE" else one for one in arguments]
     assert told in refused("run", *arguments, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()

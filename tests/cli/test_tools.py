@@ -12,20 +12,23 @@ import pytest
 from tests.cli.conftest import Command, contents
 
 from cairn.evidence.golden import Golden, golden_path, read_golden
-from cairn.lab import pretrain
 from cairn.lab.model import load
-from cairn.lab.tasks import quest
+from cairn.lab.task import Recipe
+from cairn.lab.tasks import find, names, quest
 from cairn.methods import implemented_ids
 from cairn.paths import data_root
 
 
-def test_tasks_explains_every_knob(cairn: Command) -> None:
-    (task,) = json.loads(cairn("tasks", "--json").out).values()
-    assert {knob["name"]: knob["default"] for knob in task["knobs"]} == dataclasses.asdict(quest.Knobs())
-    assert all(knob["meaning"] for knob in task["knobs"])
+def test_tasks_explains_every_task_and_knob(cairn: Command) -> None:
+    found = json.loads(cairn("tasks", "--json").out)
+    assert [*found] == names()
     told = " ".join(cairn("tasks").out.split())
-    assert all(f" {knob['name']} " in told for knob in task["knobs"])
-    assert "exact" in told
+    for name, task in found.items():
+        assert {knob["name"]: knob["default"] for knob in task["knobs"]} == dataclasses.asdict(find(name).knobs())
+        assert all(knob["meaning"] for knob in task["knobs"])
+        assert all(f" {knob['name']} " in told for knob in task["knobs"])
+        for text in (*task["about"], task["horizon"], task["exact"], task["estimated"]):
+            assert text in told
 
 
 def _logged(golden: Golden, path: Path) -> Path:
@@ -99,12 +102,12 @@ def test_site_refuses(refused: Callable[..., str], tmp_path: Path, monkeypatch: 
 
 
 def test_rebuild_makes_a_model_that_loads(cairn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = dataclasses.replace(
-        pretrain.Recipe(), width=8, layers=1, heads=1, inner=8, clean_steps=1, noisy_steps=1, instances=2,
+    small = Recipe(
+        width=8, layers=1, heads=1, inner=8, clean_steps=1, noisy_steps=1, instances=2,
         window_rows=4, history_rows=1,
     )  # fmt: skip
-    monkeypatch.setattr(pretrain, "Recipe", lambda: small)
-    outcome = cairn("model", "rebuild", tmp_path / "new")
+    monkeypatch.setattr(quest, "TASK", dataclasses.replace(quest.TASK, recipe=small))
+    outcome = cairn("model", "rebuild", "quest", tmp_path / "new")
     assert outcome.code == 0, outcome.err
     assert load(tmp_path / "new").network.config.hidden_size == 8
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
@@ -112,6 +115,7 @@ def test_rebuild_makes_a_model_that_loads(cairn: Command, tmp_path: Path, monkey
 
 def test_rebuild_refuses_what_exists(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert "new folder" in refused("model", "rebuild", tmp_path / "file")
-    assert "new folder" in refused("model", "rebuild", tmp_path)
-    assert "cannot write" in refused("model", "rebuild", tmp_path / "file" / "deeper")
+    assert "new folder" in refused("model", "rebuild", "quest", tmp_path / "file")
+    assert "new folder" in refused("model", "rebuild", "quest", tmp_path)
+    assert "cannot write" in refused("model", "rebuild", "quest", tmp_path / "file" / "deeper")
+    assert "Choose one of: " in refused("model", "rebuild", "maze", tmp_path / "new")

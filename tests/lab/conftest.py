@@ -10,10 +10,10 @@ import torch
 
 from cairn.lab.loop import Panel
 from cairn.lab.model import LanguageModel, load, quiet
+from cairn.lab.pretrain import embedded_model
 from cairn.lab.protocol import build_panel
-from cairn.lab.runner import EMBEDDED_MODEL
 from cairn.lab.tasks import quest
-from cairn.lab.tasks.world import World
+from cairn.lab.world import World
 
 HERE = Path(__file__).parent
 SMALL = quest.Knobs(horizon=8, forks=1, fog=0.0, slip=0.1)
@@ -62,19 +62,19 @@ def _one_quiet_thread() -> None:
 @pytest.fixture(scope="session")
 def model() -> LanguageModel:
     """The embedded model as experiments use it. Trainers copy it; nothing may change it."""
-    return load(EMBEDDED_MODEL)
+    return load(embedded_model("quest"))
 
 
 @pytest.fixture(scope="session")
 def model64() -> LanguageModel:
     """The same weights in float64, for comparisons that must not drown in rounding."""
-    return load(EMBEDDED_MODEL, dtype=torch.float64)
+    return load(embedded_model("quest"), dtype=torch.float64)
 
 
 @pytest.fixture(scope="session")
 def panel() -> Panel:
     """A few instances with notes, traps and a loop."""
-    return build_panel(NOTED, (1000, 4), (0, 2))
+    return build_panel("quest", NOTED, (1000, 4), (0, 2))
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from cairn.lab.model import LanguageModel
 from cairn.lab.policy import PolicyReader, PolicyTable
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.tasks import quest
-from cairn.lab.tasks.world import World, join
 from cairn.lab.windowed import WindowedForm
+from cairn.lab.world import World, join
 
 # Every rule of the world occurs: trap and loop, sign shown and hidden, omen and none, slips and none.
 INSTANCES = [

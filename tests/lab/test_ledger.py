@@ -18,8 +18,8 @@ from cairn.lab.ledger import Ledger
 from cairn.lab.loop import Panel, Trainer, TrainSettings
 from cairn.lab.model import LanguageModel
 from cairn.lab.services import Models, TabularServices
-from cairn.lab.tasks.world import World
 from cairn.lab.windowed import WindowedForm
+from cairn.lab.world import World
 from cairn.method import Method, Services
 from cairn.methods.grpo import GRPO
 from cairn.methods.vineppo import VinePPO

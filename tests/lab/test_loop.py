@@ -66,7 +66,7 @@ def test_gigpo_without_its_step_part_is_grpo_bit_for_bit(train: Train) -> None:
 
 
 def test_gigpo_where_no_observation_recurs_is_grpo_bit_for_bit(train: Train) -> None:
-    alone = build_panel(replace(NOTED, revisit=0.0), (1000, 4), (0, 2))
+    alone = build_panel("quest", replace(NOTED, revisit=0.0), (1000, 4), (0, 2))
     curve, trainer = train(GiGPO(kl_coefficient=0.001), on=alone)
     plain_curve, plain = train(GRPO(kl_coefficient=0.001), on=alone)
     assert curve == plain_curve
@@ -101,7 +101,7 @@ def test_arms_with_one_seed_meet_the_same_worlds_and_dice(train: Train) -> None:
 
 def test_exact_credit_teaches_more_than_shuffled_exact_credit(train: Train) -> None:
     """A small version of the protocol's own check, measured where it trains."""
-    seen = build_panel(NOTED, (1000, 4), (1000, 4))
+    seen = build_panel("quest", NOTED, (1000, 4), (1000, 4))
     ends = []
     for null in (NullControl(), ShuffledCredit()):
         curves = [

@@ -15,15 +15,18 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cairn.errors import UserError
+from cairn.lab import pretrain
 from cairn.lab.model import LanguageModel, load, pick_device
-from cairn.lab.pretrain import Recipe, build_tokenizer, rebuild
-from cairn.lab.runner import EMBEDDED_MODEL
-from cairn.lab.tasks import quest
+from cairn.lab.pretrain import build_tokenizer, embedded_model, provide_model, rebuild
+from cairn.lab.task import Recipe
+from cairn.lab.tasks import find, names, quest
 
 TINY = Recipe(
     width=16, layers=1, heads=2, inner=32, max_positions=256, clean_steps=3, noisy_steps=2, window_rows=8,
     history_rows=2, instances=3,
 )  # fmt: skip
+EMBEDDED_MODEL = embedded_model("quest")
+SHIPPED = [name for name in names() if embedded_model(name).is_dir()]
 Damage = Callable[[Path], object]
 
 
@@ -34,17 +37,23 @@ def test_it_loads_as_any_other_model_does(model: LanguageModel) -> None:
     with torch.no_grad():
         assert torch.equal(network(input_ids=tokens).logits, model.network(input_ids=tokens).logits)
     assert tokenizer.decode(tokens[0]) == "go left ."
-    assert len(tokenizer) == network.config.vocab_size == len({"<pad>", "<unk>", *quest.vocabulary()})
-    assert 100_000 < model.parameters < 500_000
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_it_is_small_and_knows_every_word_of_its_task(name: str) -> None:
+    shipped, words = load(embedded_model(name)), find(name).vocabulary()
+    assert len(shipped.tokenizer) == shipped.network.config.vocab_size == len({"<pad>", "<unk>", *words})
+    assert 100_000 < shipped.parameters < 500_000
 
 
 def test_its_digest_is_that_of_the_weights_file(model: LanguageModel) -> None:
     assert model.digest == hashlib.sha256((EMBEDDED_MODEL / "model.safetensors").read_bytes()).hexdigest()
 
 
-def test_its_tokenizer_is_the_recipe_s(tmp_path: Path) -> None:
-    build_tokenizer().save_pretrained(tmp_path)
-    assert (tmp_path / "tokenizer.json").read_bytes() == (EMBEDDED_MODEL / "tokenizer.json").read_bytes()
+@pytest.mark.parametrize("name", SHIPPED)
+def test_its_tokenizer_is_the_recipe_s(name: str, tmp_path: Path) -> None:
+    build_tokenizer(find(name).vocabulary()).save_pretrained(tmp_path)
+    assert (tmp_path / "tokenizer.json").read_bytes() == (embedded_model(name) / "tokenizer.json").read_bytes()
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -53,21 +62,40 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def test_a_recipe_makes_the_same_bytes_twice(tmp_path: Path) -> None:
     knobs, steps = quest.Knobs(horizon=12, forks=3), list[None]()
-    rebuild(tmp_path / "a", TINY, knobs, lambda: steps.append(None))
+    rebuild(tmp_path / "a", quest.TASK, TINY, knobs, lambda: steps.append(None))
     torch.manual_seed(999)  # nothing outside the recipe may matter
-    rebuild(tmp_path / "b", TINY, knobs, lambda: None)
-    rebuild(tmp_path / "c", dataclasses.replace(TINY, seed=1), knobs, lambda: None)
+    rebuild(tmp_path / "b", quest.TASK, TINY, knobs, lambda: None)
+    rebuild(tmp_path / "c", quest.TASK, dataclasses.replace(TINY, seed=1), knobs, lambda: None)
     assert _files(tmp_path / "a") == _files(tmp_path / "b")
     assert _files(tmp_path / "a")["model.safetensors"] != _files(tmp_path / "c")["model.safetensors"]
     assert len(steps) == TINY.steps == 5
     assert load(tmp_path / "a").parameters < 10_000
 
 
+def test_a_task_without_a_shipped_model_gets_one_of_its_own_which_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(pretrain, "embedded_model", lambda name: tmp_path / name)
+    monkeypatch.setattr(pretrain, "find", lambda _: dataclasses.replace(quest.TASK, recipe=TINY))
+    steps = list[None]()
+    made = [provide_model("new", {}, quest.TASK.tiny, "cpu", lambda: steps.append(None)) for _ in range(2)]
+    assert made[0] == made[1]
+    assert len(steps) == TINY.steps
+    assert load(made[0]).network.config.hidden_size == TINY.width
+    other = provide_model("new", {"width": 8}, quest.TASK.tiny, "cpu", lambda: None)
+    assert load(other).network.config.hidden_size == 8
+    (tmp_path / "new").mkdir()
+    assert provide_model("new", {}, quest.TASK.tiny, "cpu", lambda: None) == tmp_path / "new"
+
+
 @pytest.mark.rebuild
-def test_the_recipe_makes_the_shipped_model_bit_for_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_recipe_makes_the_shipped_model_bit_for_bit(name: str, tmp_path: Path) -> None:
     """About four minutes. Holds on the machine and packages that made it; elsewhere rounding may differ."""
-    rebuild(tmp_path / "model", Recipe(), quest.Knobs(), lambda: None)
-    made, shipped = _files(tmp_path / "model"), _files(EMBEDDED_MODEL)
+    task = find(name)
+    rebuild(tmp_path / "model", task, task.recipe, task.knobs(), lambda: None)
+    made, shipped = _files(tmp_path / "model"), _files(embedded_model(name))
     assert made["model.safetensors"] == shipped["model.safetensors"]
     assert made == shipped
 

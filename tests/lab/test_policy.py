@@ -19,8 +19,8 @@ from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.policy import PolicyReader, PolicyTable
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.tasks import quest
-from cairn.lab.tasks.world import join
 from cairn.lab.windowed import WindowedForm
+from cairn.lab.world import join
 from cairn.rollouts import Rollouts
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
 from cairn.errors import UserError
-from cairn.lab.protocol import build_panel, make_knobs, read_protocol, task_knobs
-from cairn.lab.tasks.quest import Knobs
+from cairn.lab.protocol import build_panel, read_protocol, task_knobs
+from cairn.lab.tasks.quest import TASK, Knobs
 from cairn.paths import data_root
 
 SHIPPED = data_root() / "reproductions" / "protocol.yaml"
@@ -80,12 +81,46 @@ def test_a_missing_field_is_named(tmp_path: Path, shipped: str) -> None:
         read_protocol(path)
 
 
-def test_the_digest_is_of_the_content(tmp_path: Path, shipped: str) -> None:
+def _digest(tmp_path: Path, text: str, *families: str) -> str:
     path = tmp_path / "protocol.yaml"
-    path.write_text(shipped + "\n# a remark\n", encoding="utf-8")
-    assert read_protocol(path).digest == read_protocol().digest
-    path.write_text(shipped.replace("clip_norm: 1.0", "clip_norm: 2.0"), encoding="utf-8")
-    assert read_protocol(path).digest != read_protocol().digest
+    path.write_text(text, encoding="utf-8")
+    return read_protocol(path).digest(families or ["quest"])
+
+
+def test_the_digest_is_of_the_content(tmp_path: Path, shipped: str) -> None:
+    now = _digest(tmp_path, shipped)
+    assert _digest(tmp_path, shipped + "\n# a remark\n") == now
+    for old, new in (
+        ("clip_norm: 1.0", "clip_norm: 2.0"),
+        ("    knobs: {} # the task's", "    knobs: {slip: 0.5} # the task's"),
+        ("    prompt: windowed", "    presets: {cpu: {slip: 0.5}}\n    prompt: windowed"),
+        ("knobs: {horizon: 60", "knobs: {horizon: 61"),
+    ):
+        assert old in shipped
+        assert _digest(tmp_path, shipped.replace(old, new, 1)) != now, new
+
+
+def test_what_is_said_of_one_task_leaves_the_digests_of_others_alone(tmp_path: Path, shipped: str) -> None:
+    """So that a task can be added, or a section of its own changed, without making records on other tasks stale."""
+    for section in ("", "  lake: {knobs: {size: 5}}\n", "  lake: {prompt: history, presets: {cpu: {size: 6}}}\n"):
+        assert _digest(tmp_path, _with_section(shipped, section)) == _digest(tmp_path, shipped)
+    digests = {_digest(tmp_path, _with_section(shipped, f"  lake: {{knobs: {{size: {n}}}}}\n"), "lake") for n in (5, 6)}
+    assert len(digests) == 2
+    both = [
+        _digest(tmp_path, _with_section(shipped, ""), *families) for families in (("quest", "lake"), ("lake", "quest"))
+    ]
+    assert both[0] == both[1]
+    assert both[0] not in digests
+
+
+def _with_section(text: str, section: str) -> str:
+    """Replace what the protocol says of `lake`."""
+    lines = text.splitlines(keepends=True)
+    begin = lines.index("tasks:\n") + 1
+    end = lines.index("\n", begin)
+    starts = [i for i in range(begin, end) if lines[i].startswith("  ") and lines[i][2] != " "] + [end]
+    kept = [line for i, j in itertools.pairwise(starts) if not lines[i].startswith("  lake:") for line in lines[i:j]]
+    return "".join([*lines[:begin], *kept, section, *lines[end:]])
 
 
 def test_what_is_evaluated_is_never_trained_on() -> None:
@@ -97,10 +132,9 @@ def test_what_is_evaluated_is_never_trained_on() -> None:
 
 def test_a_task_s_name_turns_knobs() -> None:
     protocol = read_protocol()
-    preset = protocol.preset("cpu")
-    assert task_knobs(protocol, preset, "quest") == Knobs()
-    assert task_knobs(protocol, preset, "quest-revisit=0-slip=0.2") == Knobs(revisit=0.0, slip=0.2)
-    smoke = task_knobs(protocol, protocol.preset("smoke"), "quest-forks=2")
+    assert task_knobs(protocol, "cpu", "quest") == Knobs()
+    assert task_knobs(protocol, "cpu", "quest-revisit=0-slip=0.2") == Knobs(revisit=0.0, slip=0.2)
+    smoke = task_knobs(protocol, "smoke", "quest-forks=2")
     assert (smoke.horizon, smoke.forks) == (protocol.presets["smoke"].knobs["horizon"], 2)
 
 
@@ -110,7 +144,7 @@ def test_a_task_s_name_turns_knobs() -> None:
 def test_a_name_that_is_no_task_is_refused(task: str) -> None:
     protocol = read_protocol()
     with pytest.raises(UserError, match="Repair"):
-        task_knobs(protocol, protocol.preset("cpu"), task)
+        task_knobs(protocol, "cpu", task)
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
@@ -119,9 +153,9 @@ def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
 
 
 def test_whole_knobs_stay_whole() -> None:
-    assert make_knobs({"horizon": "40", "slip": 1}) == Knobs(horizon=40, slip=1.0)
+    assert TASK.make_knobs({"horizon": "40", "slip": 1}) == Knobs(horizon=40, slip=1.0)
 
 
 def test_a_panel_is_the_instances_that_its_seeds_name() -> None:
-    panel = build_panel(Knobs(), (1000, 3), (5, 2))
+    panel = build_panel("quest", Knobs(), (1000, 3), (5, 2))
     assert [w.name for w in (*panel.train, *panel.evaluation)] == [f"quest-{s}" for s in (1000, 1001, 1002, 5, 6)]

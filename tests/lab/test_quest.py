@@ -17,10 +17,10 @@ from cairn.lab.episodes import play
 from cairn.lab.exact import solve
 from cairn.lab.model import LanguageModel
 from cairn.lab.policy import PolicyReader
-from cairn.lab.protocol import build_panel, make_knobs, panel_digest
+from cairn.lab.protocol import build_panel, panel_digest
 from cairn.lab.tasks import quest
 from cairn.lab.tasks.quest import Knobs
-from cairn.lab.tasks.world import World, join
+from cairn.lab.world import World, join
 
 VARIED = [
     Knobs(),
@@ -259,7 +259,7 @@ def test_bifurcations_are_the_forks_that_can_still_matter() -> None:
 )
 def test_bad_knobs_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"Repair: "):
-        make_knobs(values)
+        quest.TASK.make_knobs(values)
 
 
 def test_instances_stay_what_they_are() -> None:
@@ -268,7 +268,7 @@ def test_instances_stay_what_they_are() -> None:
     If it moves, the instances have changed: every result made before is about other worlds, and the protocol needs a
     new version and a rerun. It says nothing about right or wrong.
     """
-    assert panel_digest(build_panel(Knobs(), (1000, 2), (0, 2))) == PANEL
+    assert panel_digest(build_panel("quest", Knobs(), (1000, 2), (0, 2))) == PANEL
 
 
 PANEL = "c1fb0be7817b6b7c8274753fab9a2a46ceff3896a3289666ac4adfe6806ca8e7"
@@ -276,7 +276,7 @@ PANEL = "c1fb0be7817b6b7c8274753fab9a2a46ceff3896a3289666ac4adfe6806ca8e7"
 
 @pytest.mark.parametrize("field", ["state_observation", "payoffs", "probabilities", "successors", "bifurcations"])
 def test_the_hash_sees_every_table(field: str) -> None:
-    panel = build_panel(Knobs(), (1000, 1), (0, 1))
+    panel = build_panel("quest", Knobs(), (1000, 1), (0, 1))
     world = panel.train[0]
     table = getattr(world, field).copy()
     table.flat[0] = 1 - table.flat[0]

@@ -6,7 +6,7 @@ from tests.lab_history.tiny import EMBEDDED_MODEL
 
 from cairn.lab.model import LanguageModel, load, quiet
 from cairn.lab.tasks import quest
-from cairn.lab.tasks.world import WorldBatch, join
+from cairn.lab.world import WorldBatch, join
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,8 @@ from cairn.lab.forms import Prompt, prompt_form
 from cairn.lab.history import HistoryForm, HistoryPlayer, scene
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.players import Player
-from cairn.lab.tasks.world import WorldBatch, join
 from cairn.lab.windowed import WindowedForm
+from cairn.lab.world import WorldBatch, join
 
 SLIP = 0.2
 

@@ -10,10 +10,10 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from cairn.lab.episodes import Branch, Episodes, Tape
 from cairn.lab.history import HistoryForm, HistoryPlayer, tell
 from cairn.lab.model import LanguageModel, token_logprobs
-from cairn.lab.pretrain import Recipe, School
+from cairn.lab.pretrain import School, walk
+from cairn.lab.task import Recipe
 from cairn.lab.tasks import quest
-from cairn.lab.tasks.world import WorldBatch, join
-from cairn.lab.teacher import Teacher
+from cairn.lab.world import WorldBatch, join
 
 TOLERANCE = 1e-4  # nats
 
@@ -87,12 +87,14 @@ def test_a_fork_goes_on_with_the_history_that_stood_there(
 
 def test_a_row_reads_like_the_lessons_that_the_embedded_model_was_taught(model: LanguageModel) -> None:
     world = quest.build(quest.Knobs(slip=0.0), seed=3)
-    teacher = Teacher(skills=(1.0,) * len(quest.KINDS), reading=1.0)  # nothing is left to chance
-    walk = list(teacher.walk(world, np.random.default_rng(0)))
+    teacher = quest.TASK.clean  # nothing is left to chance
+    walked = list(walk(teacher, world, np.random.default_rng(0)))
     lesson = School(Recipe(), [world], teacher, model.tokenizer)._history(world)  # type: ignore[arg-type]
-    phrases = [model.tokenizer(world.options[world.state_prompt[state]][option])["input_ids"] for state, option in walk]
-    tape = Tape.blank(1, len(walk), 3, np.array([world.start]))
-    for k, ((state, option), phrase) in enumerate(zip(walk, phrases, strict=True)):
+    phrases = [
+        model.tokenizer(world.options[world.state_prompt[state]][option])["input_ids"] for state, option in walked
+    ]
+    tape = Tape.blank(1, len(walked), 3, np.array([world.start]))
+    for k, ((state, option), phrase) in enumerate(zip(walked, phrases, strict=True)):
         tape.states[0, k], tape.options[0, k], tape.lengths[0, k] = state, option, len(phrase)
         tape.tokens[0, k, : len(phrase)] = phrase
     episodes = Episodes(world=np.array([0]), rewards=np.ones(1), truncated=np.zeros(1, dtype=bool), **vars(tape))

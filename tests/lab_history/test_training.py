@@ -20,7 +20,7 @@ from cairn.lab.loop import Panel, Point, Trainer, TrainSettings
 from cairn.lab.model import LanguageModel
 from cairn.lab.protocol import read_protocol, task_knobs, task_prompt
 from cairn.lab.services import Models, TabularServices
-from cairn.lab.tasks.world import World, WorldBatch
+from cairn.lab.world import World, WorldBatch
 from cairn.method import Method
 from cairn.methods.gigpo import GiGPO
 from cairn.methods.grpo import GRPO
@@ -165,9 +165,8 @@ def test_a_task_name_chooses_the_prompt_form() -> None:
     assert task_prompt(protocol, "quest") == "windowed"
     assert task_prompt(protocol, "quest-prompt=history") == "history"
     assert task_prompt(protocol, "quest-slip=0-prompt=history") == "history"
-    preset = protocol.preset("cpu")
-    turned = task_knobs(protocol, preset, "quest-prompt=history-slip=0")
-    assert turned == dataclasses.replace(task_knobs(protocol, preset, "quest"), slip=0.0)
+    turned = task_knobs(protocol, "cpu", "quest-prompt=history-slip=0")
+    assert turned == dataclasses.replace(task_knobs(protocol, "cpu", "quest"), slip=0.0)
     with pytest.raises(UserError, match="unknown prompt form"):
         task_prompt(protocol, "quest-prompt=whole")
 

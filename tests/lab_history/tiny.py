@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-import cairn.lab
-from cairn.lab.tasks.world import World
+from cairn.lab.pretrain import embedded_model
+from cairn.lab.world import World
 
-EMBEDDED_MODEL = Path(cairn.lab.__file__).parent / "models" / "quest"
+EMBEDDED_MODEL = embedded_model("quest")
 
 # Two forks in a row; the second exit is right where it differs from the first. Both rooms behind the first fork look
 # the same, so that what tells them apart is the history alone.

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,7 +106,7 @@ def script_command(reproduction: Reproduction) -> typer.Typer:
 def reproduce(reproduction: Reproduction, options: Options, as_json: bool) -> None:
     """Run what the options say and print the report. Raises UserError, before anything is written, for wrong ones."""
     plan = _plan(reproduction, options)
-    failed, report = _run(plan)
+    failed, report = _run(plan, own_model=options.model is None)
     if as_json:
         print_report_json(report)
     else:
@@ -129,7 +130,7 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
     quiet()
     if options.model is not None:
         load_model(options.model)  # a model that cannot be used is refused before any cell starts
-    model = options.model or _own_model(protocol, options.preset, device)
+    models = {one: options.model or _own_model(protocol, options.preset, one, device) for one in reproduction.families}
     first, count = protocol.first_seed, options.seeds or preset.seeds
     cells = count * sum(len(arm.tasks or reproduction.tasks[:1]) for arm in reproduction.arms)
     return Plan(
@@ -141,16 +142,18 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
         out=options.out or Path("out") / f"{reproduction.id}-{options.preset}",
         resume=options.resume,
         workers=min(options.workers or _cores(), cells),
-        model=model,
+        models=models,
     )
 
 
-def _own_model(protocol: Protocol, preset: str, device: str) -> str:
-    """Return the preset's model, which is made first where it is not the embedded one and was not made before."""
-    from cairn.lab.runner import provide_model
+def _own_model(protocol: Protocol, preset: str, family: str, device: str) -> str:
+    """Return the preset's model for a task, which is made first where none is shipped and none was made before."""
+    from cairn.lab.runner import preset_model
+    from cairn.lab.tasks import find
 
-    with lessons(protocol.preset(preset).recipe) as step:
-        return provide_model(protocol, preset, device, step)
+    recipe = find(family).recipe.changed(protocol.preset(preset).recipe)
+    with lessons(recipe.steps) as step:
+        return str(preset_model(protocol, preset, family, device, step))
 
 
 def _cores() -> int:
@@ -159,8 +162,9 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _run(plan: Plan) -> tuple[int, Report]:
+def _run(plan: Plan, *, own_model: bool) -> tuple[int, Report]:
     """Return the number of failed cells and the report."""
+    from cairn.commands.planning import Foretold, foretell
     from cairn.commands.watching import watcher
     from cairn.lab.judge import make_report
     from cairn.lab.runner import run as run_cells
@@ -170,7 +174,8 @@ def _run(plan: Plan) -> tuple[int, Report]:
     earlier = (plan.out / "report.json").is_file()
     try:
         with watcher(console, updates) as watching:
-            records = run_cells(plan, watching)
+            # Told from inside, once nothing can be refused any more.
+            records = run_cells(plan, Foretold(watching, partial(foretell, console, plan, own_model=own_model)))
         say("Taking the fingerprint and the intervals ...")
         # A report from before keeps its fingerprint: some of the records may be as old as that.
         report = make_report(plan.reproduction, plan.protocol, plan.out, fresh=not (plan.resume and earlier))

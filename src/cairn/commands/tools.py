@@ -30,13 +30,15 @@ from cairn.paths import data_root, in_checkout
 
 MOST_TOKENS_SHOWN = 8
 
-model = typer.Typer(no_args_is_help=True, help="The small model that is shipped.")
+model = typer.Typer(no_args_is_help=True, help="The small models that are shipped, one for each task.")
 
 
 def tasks(as_json: AsJson = False) -> None:
-    """Show the tasks of the protocol: their knobs, horizon and prompts, and what is exact about their credit."""
+    """Show the tasks: their knobs, horizon and prompt, and what is exact about their credit."""
     require_run_extra()
-    found = _tasks()
+    from cairn.lab.tasks import names
+
+    found = {name: _describe(name) for name in names()}
     if as_json:
         print_json(found)
         return
@@ -45,26 +47,27 @@ def tasks(as_json: AsJson = False) -> None:
         _print_task(console, name, task)
 
 
-def _tasks() -> dict[str, Any]:
+def _describe(name: str) -> dict[str, Any]:
     from cairn.lab.protocol import read_protocol, task_knobs
-    from cairn.lab.tasks import quest
-    from cairn.lab.tasks.world import CREDIT_KNOWN
+    from cairn.lab.tasks import find
 
-    protocol = read_protocol()
+    task, protocol = find(name), read_protocol()
+    spec = protocol.of(name).tasks[name]
+    at = {preset: task_knobs(protocol, preset, name) for preset in protocol.presets}
     return {
-        name: {
-            "about": [" ".join(part.split()) for part in (quest.__doc__ or "").split("\n\n")[:2]],
-            "prompts": CREDIT_KNOWN,
-            "knobs": [
-                {"name": knob.name, "default": knob.default, "meaning": knob.metadata["meaning"],
-                 "presets": {preset: getattr(task_knobs(protocol, settings, name), knob.name)
-                             for preset, settings in protocol.presets.items()}}
-                for knob in dataclasses.fields(quest.Knobs)
-            ],
-            "train": spec.train.model_dump(),
-            "evaluation": spec.evaluation.model_dump(),
-        }
-        for name, spec in protocol.tasks.items()
+        "about": task.about,
+        "horizon": task.horizon,
+        "exact": task.exact,
+        "estimated": task.estimated,
+        "packages": task.packages,
+        "prompt": spec.prompt,
+        "knobs": [
+            {"name": knob.name, "default": knob.default, "meaning": knob.metadata["meaning"],
+             "presets": {preset: getattr(knobs, knob.name) for preset, knobs in at.items()}}
+            for knob in dataclasses.fields(task.knobs)
+        ],
+        "train": spec.train.model_dump(),
+        "evaluation": spec.evaluation.model_dump(),
     }  # fmt: skip
 
 
@@ -72,17 +75,25 @@ def _print_task(console: Console, name: str, task: dict[str, Any]) -> None:
     heading(console, name)
     for text in task["about"]:
         console.print(f"{text}\n")
-    for form, text in task["prompts"].items():
-        console.print(f"Prompt, {form}: {text}.")
+    console.print(f"Turns: {task['horizon']}.\nExact: {task['exact']}.\nEstimated: {task['estimated']}.")
+    console.print(f"Prompt: {task['prompt']}, unless a name like `{name}-prompt=history` asks for the other.")
     console.print(
         f"Instances: {task['train']['count']} to train on, {task['evaluation']['count']} others to evaluate on."
     )
+    if task["packages"]:
+        console.print(f"Needs: {', '.join(task['packages'])} (the extra `tasks`).")
     heading(console, f"Knobs of {name}; another value makes another task, `{name}-KNOB=VALUE`")
     presets = [*task["knobs"][0]["presets"]]
     rows = table("knob", "default", *presets, "meaning", right=["default", *presets], whole=["knob"])
     for knob in task["knobs"]:
-        add(rows, knob["name"], str(knob["default"]), *(str(knob["presets"][one]) for one in presets), knob["meaning"])
+        values = [_told(value) for value in (knob["default"], *knob["presets"].values())]
+        add(rows, knob["name"], *values, knob["meaning"])
     console.print(rows)
+
+
+def _told(value: Any) -> str:
+    """Write a knob's value as a task's name takes it."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def credit(
@@ -154,23 +165,24 @@ def _model() -> None:
 
 @model.command()
 def rebuild(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The task whose model it is; see `cairn tasks`.")],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to put the model; must be new or empty.")],
 ) -> None:
-    """Make the shipped model again from its recipe: the same bytes on the same machine and packages."""
+    """Make the shipped model of a task again from its recipe: the same bytes on the same machine and packages."""
     require_run_extra()
-    _refuse(folder)
     from cairn.lab.model import quiet
-    from cairn.lab.pretrain import Recipe
     from cairn.lab.pretrain import rebuild as make
-    from cairn.lab.tasks import quest
+    from cairn.lab.tasks import find
 
+    found = find(task)
+    _refuse(folder)
     quiet()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             made = Path(temporary) / "model"
-            with lessons({}) as step:
-                make(made, Recipe(), quest.Knobs(), step)
+            with lessons(found.recipe.steps) as step:
+                make(made, found, found.recipe, found.knobs(), step)
             made.replace(folder)
     except OSError as error:
         reason = error.strerror or str(error)

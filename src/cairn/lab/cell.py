@@ -18,9 +18,9 @@ from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.fidelity import measure_fidelity
 from cairn.lab.loop import Panel, Point, Trainer, TrainSettings
 from cairn.lab.model import LanguageModel, load, quiet
-from cairn.lab.protocol import Protocol, build_panel, panel_digest, task_knobs, task_prompt
+from cairn.lab.protocol import Protocol, build_panel, family_of, panel_digest, task_knobs, task_prompt
 from cairn.lab.provenance import describe_host, describe_provenance, utc_now
-from cairn.lab.tasks import quest
+from cairn.lab.tasks import find
 from cairn.method import Method
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -28,7 +28,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True)
 class Cell:
-    """What a worker needs. `spec` decides the result and is hashed; `model` says where the weights lie."""
+    """What a worker needs. The task and `spec`, which is hashed, decide the result; `model` says where weights lie."""
 
     reproduction: str
     task: str
@@ -48,7 +48,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Setup:
-    """What all cells of a run share."""
+    """What all cells of a run share that are of the same task."""
 
     reproduction: Reproduction
     protocol: Protocol
@@ -60,8 +60,9 @@ class Setup:
 
 def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | None = None) -> Cell:
     """Resolve everything that decides a cell's result."""
-    protocol, preset = setup.protocol, setup.protocol.preset(setup.preset)
-    instances = protocol.tasks[task.partition("-")[0]]
+    family = family_of(task)
+    protocol = setup.protocol.of(family)
+    preset, instances = protocol.preset(setup.preset), protocol.tasks[family]
     settings = dataclasses.replace(
         protocol.settings(preset),
         prompt=task_prompt(protocol, task),
@@ -72,7 +73,7 @@ def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | 
     spec = {
         "method": describe_object(dataclasses.replace(arm.method, **protocol.loss.model_dump())),
         "null": describe_object(arm.null),
-        "knobs": asdict(task_knobs(protocol, preset, task)),
+        "knobs": asdict(task_knobs(protocol, setup.preset, task)),
         "train": [instances.train.first_seed, preset.train_count or instances.train.count],
         "evaluation": [instances.evaluation.first_seed, preset.evaluation_count or instances.evaluation.count],
         "settings": asdict(settings),
@@ -90,7 +91,7 @@ def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | 
         preset=setup.preset,
         model=setup.model,
         protocol_version=protocol.version,
-        protocol_hash=protocol.digest,
+        protocol_hash=setup.protocol.digest(setup.reproduction.families),
         spec=spec,
     )
 
@@ -100,7 +101,7 @@ def run_cell(cell: Cell, progress: Callable[[Point], None]) -> Record:
     quiet()
     started, clock = utc_now(), time.perf_counter()
     model = load(cell.model, cell.spec["device"], DTYPES[cell.spec["dtype"]])
-    panel = panel_of(cell.spec)
+    panel = panel_of(family_of(cell.task), cell.spec)
     trainer = make_trainer(cell.spec, model, panel)
     fidelity = measure_fidelity(
         model,
@@ -148,9 +149,10 @@ def _identity(cell: Cell) -> dict[str, Any]:
     return {"method": cell.reproduction, **names, "spec_hash": cell.spec_hash, "spec": cell.spec}
 
 
-def panel_of(spec: dict[str, Any]) -> Panel:
-    """Build the instances that a specification names."""
-    return build_panel(quest.Knobs(**spec["knobs"]), tuple(spec["train"]), tuple(spec["evaluation"]))
+def panel_of(family: str, spec: dict[str, Any]) -> Panel:
+    """Build the instances of a task that a specification names."""
+    knobs = find(family).knobs(**spec["knobs"])
+    return build_panel(family, knobs, tuple(spec["train"]), tuple(spec["evaluation"]))
 
 
 def make_trainer(spec: dict[str, Any], model: LanguageModel, panel: Panel) -> Trainer:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cairn.lab.episodes import Episodes
 from cairn.lab.policy import PolicyTable, pad
-from cairn.lab.tasks.world import WorldBatch
+from cairn.lab.world import WorldBatch
 from cairn.rollouts import Rollouts
 
 IntArray = NDArray[np.int64]

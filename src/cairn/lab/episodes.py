@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cairn.lab.policy import UNKNOWN, PolicyTable
-from cairn.lab.tasks.world import WorldBatch
+from cairn.lab.world import WorldBatch
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

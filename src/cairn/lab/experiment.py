@@ -10,6 +10,7 @@ from cairn.errors import UserError
 from cairn.evidence.claims import Claim
 from cairn.evidence.experiment import ArmInfo, Experiment, Role
 from cairn.lab.controls import NullControl
+from cairn.lab.protocol import family_of
 from cairn.method import Method
 from cairn.paths import data_root
 
@@ -45,6 +46,12 @@ class Reproduction:
     claims: tuple[Claim, ...]
     checks: tuple[Claim, ...] = ()
     deviations: tuple[str, ...] = ()
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Return the names of the tasks that its arms run on, whatever knobs are turned, each once."""
+        arms = (task for arm in self.arms for task in arm.tasks)
+        return tuple(dict.fromkeys(family_of(task) for task in (*self.tasks, *arms)))
 
     def arm(self, name: str) -> Arm:
         """Return an arm by its name."""

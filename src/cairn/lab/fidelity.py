@@ -15,7 +15,7 @@ from cairn.lab.ledger import Ledger
 from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.model import LanguageModel
 from cairn.lab.services import Models, TabularServices
-from cairn.lab.tasks.world import World
+from cairn.lab.world import World
 from cairn.method import Method, overridden_stages
 from cairn.rollouts import Rollouts
 

@@ -25,7 +25,7 @@ from cairn.lab.generate import Branches, Forest, Memory
 from cairn.lab.model import LanguageModel
 from cairn.lab.players import Success
 from cairn.lab.policy import PolicyReader, join_children
-from cairn.lab.tasks.world import World, WorldBatch
+from cairn.lab.world import World, WorldBatch
 from cairn.rollouts import Rollouts
 
 IntArray = NDArray[np.int64]

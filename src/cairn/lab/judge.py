@@ -16,34 +16,40 @@ from cairn.lab.cell import describe_object, make_trainer, panel_of
 from cairn.lab.experiment import Reproduction
 from cairn.lab.model import load, quiet
 from cairn.lab.protocol import Protocol
-from cairn.lab.runner import EMBEDDED_MODEL
-from cairn.lab.tasks import quest
+from cairn.lab.runner import preset_model
+from cairn.lab.tasks import find
 
 FINGERPRINT_UPDATES = 20
+FINGERPRINT_PRESET = "smoke"
 
 
 def take_fingerprint(reproduction: Reproduction, protocol: Protocol) -> Fingerprint:
     """Train the method's own arm for twenty updates of a tiny run in float64 on the CPU; return what it went through.
 
-    The numbers are loss and gradient norm of each update and the success at the end. They move when the method, the
-    loop or the task changes in a way that matters, and hold under refactoring.
+    It runs on the smallest instances of the first task. The numbers are loss and gradient norm of each update and the
+    success at the end. They move when the method, the loop or the task changes in a way that matters, and hold under
+    refactoring.
     """
     quiet()
     torch.set_num_threads(1)
     arm = next(a for a in reproduction.arms if a.role == "method")
+    family = reproduction.families[0]
     settings = dataclasses.replace(
-        protocol.settings(protocol.preset("smoke")), updates=FINGERPRINT_UPDATES, evaluate_every=FINGERPRINT_UPDATES
+        protocol.settings(protocol.preset(FINGERPRINT_PRESET)),
+        updates=FINGERPRINT_UPDATES,
+        evaluate_every=FINGERPRINT_UPDATES,
     )
     spec = {
         "method": describe_object(dataclasses.replace(arm.method, **protocol.loss.model_dump())),
         "null": describe_object(arm.null),
-        "knobs": dataclasses.asdict(quest.Knobs(horizon=8, forks=1, fog=0.0)),
+        "knobs": dataclasses.asdict(find(family).tiny),
         "train": [0, 4],
         "evaluation": [4, 2],
         "settings": dataclasses.asdict(settings),
         "seed": 0,
     }
-    trainer = make_trainer(spec, load(EMBEDDED_MODEL, dtype=torch.float64), panel_of(spec))
+    model = load(preset_model(protocol, FINGERPRINT_PRESET, family), dtype=torch.float64)
+    trainer = make_trainer(spec, model, panel_of(family, spec))
     values: list[float] = []
     for update in range(FINGERPRINT_UPDATES):
         step = trainer.step(update)

@@ -17,7 +17,7 @@ from cairn.lab.forms import Prompt, prompt_form
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.services import Models, TabularServices
-from cairn.lab.tasks.world import World, join
+from cairn.lab.world import World, join
 from cairn.method import Method
 from cairn.rollouts import ROLLOUT_FIELDS, TOKEN_FIELDS, TURN_FIELDS, Credit, Rollouts
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cairn.lab.episodes import Branch, Episodes
 from cairn.lab.exact import ExactCredit
 from cairn.lab.model import LanguageModel
-from cairn.lab.tasks.world import WorldBatch
+from cairn.lab.world import WorldBatch
 from cairn.rollouts import Rollouts
 
 IntArray = NDArray[np.int64]

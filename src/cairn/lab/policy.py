@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from cairn.lab.model import LanguageModel
-from cairn.lab.tasks.world import World, WorldBatch
+from cairn.lab.world import World, WorldBatch
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

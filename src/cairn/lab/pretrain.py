@@ -1,16 +1,17 @@
-"""Rebuilds the embedded model: a real transformers model taught from demonstrations, clean ones first, then noisy ones.
+"""Makes the small model of a task: a real transformers model taught by demonstrations, clean first and then noisy.
 
-The noisy teacher follows its stated skill levels, so that the policy from which reinforcement learning starts knows
-some skills, is unsure of others and has some backwards. Both prompt forms are taught: windowed and full history.
+The noisy teacher errs at stated rates, so that the policy from which reinforcement learning starts knows some things,
+is unsure of others and has some backwards. Both prompt forms are taught: windowed and full history.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,38 +22,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from cairn.evidence.records import spec_hash
 from cairn.lab.history import scene
 from cairn.lab.policy import pad
-from cairn.lab.tasks import quest
-from cairn.lab.tasks.world import World
-from cairn.lab.teacher import Teacher
+from cairn.lab.task import Recipe, Task, Teacher
+from cairn.lab.tasks import find
+from cairn.lab.world import World
 
 TRAINING_SEEDS = 1_000_000  # instances for demonstrations; apart from every panel
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the embedded model is made."""
-
-    width: int = 64
-    layers: int = 2
-    heads: int = 4
-    inner: int = 192
-    max_positions: int = 8192
-    clean_steps: int = 600
-    noisy_steps: int = 600
-    window_rows: int = 320  # prompts in a step
-    history_rows: int = 10  # whole episodes in a step
-    learning_rate: float = 3e-3
-    decision_weight: float = 5.0  # loss weight of the phrases of a turn in which there is a choice
-    instances: int = 400
-    seed: int = 20260401
-    # Chance that the noisy teacher takes the right exit, for each kind of fork in `quest.KINDS`.
-    skills: tuple[float, ...] = (0.75, 0.68, 0.60, 0.40, 0.32, 0.25)
-    reading: float = 0.8  # chance that the noisy teacher reads a note before walking on
-
-    @property
-    def steps(self) -> int:
-        """Number of steps in all, for a progress bar."""
-        return self.clean_steps + self.noisy_steps
 
 
 @dataclass(frozen=True)
@@ -63,9 +37,9 @@ class Lesson:
     weights: list[float]
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer(vocabulary: Sequence[str]) -> PreTrainedTokenizerFast:
     """One token for each word; token 0 is padding and nothing else."""
-    words = ["<pad>", "<unk>", *quest.vocabulary()]
+    words = ["<pad>", "<unk>", *vocabulary]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>")
@@ -92,7 +66,10 @@ def build_network(recipe: Recipe, words: int) -> LlamaForCausalLM:
 
 
 class School:
-    """Draws lessons: half of the windowed prompts are decisions, which are rare; histories are whole episodes."""
+    """Draws lessons: windowed prompts, and histories, which are whole episodes.
+
+    Half of the windowed prompts are decisions, where there are others too: decisions may be rare.
+    """
 
     def __init__(
         self, recipe: Recipe, worlds: list[World], teacher: Teacher, tokenizer: PreTrainedTokenizerFast
@@ -101,14 +78,14 @@ class School:
         self._recipe, self._worlds, self._teacher, self._tokenizer = recipe, worlds, teacher, tokenizer
         self._rng = np.random.default_rng(recipe.seed)
         asked = [(w, p) for w in worlds for p in range(len(w.prompts)) if w.options[p]]
-        self._prompts = [(w.prompts[p], w.options[p], teacher.chances(w.prompts[p], w.options[p])) for w, p in asked]
+        self._prompts = [(w.prompts[p], w.options[p], teacher.chances(w, p)) for w, p in asked]
         choice = np.array([len(options) > 1 for _, options, _ in self._prompts])
-        self._decisions, self._routine = np.flatnonzero(choice), np.flatnonzero(~choice)
+        self._pools = [pool for pool in (np.flatnonzero(choice), np.flatnonzero(~choice)) if pool.size]
 
     def lessons(self) -> tuple[list[Lesson], list[Lesson]]:
         """Draw one step's lessons: windowed prompts, and histories (apart, since they are far longer)."""
-        half = self._recipe.window_rows // 2
-        rows = [*self._rng.choice(self._decisions, half), *self._rng.choice(self._routine, half)]
+        share = self._recipe.window_rows // len(self._pools)
+        rows = [row for pool in self._pools for row in self._rng.choice(pool, share)]
         worlds = self._rng.choice(len(self._worlds), self._recipe.history_rows)
         return [self._window(int(r)) for r in rows], [self._history(self._worlds[i]) for i in worlds]
 
@@ -119,7 +96,7 @@ class School:
 
     def _history(self, world: World) -> Lesson:
         parts = [(world.header, 0.0)]
-        for state, option in self._teacher.walk(world, self._rng):
+        for state, option in walk(self._teacher, world, self._rng):
             options = world.options[world.state_prompt[state]]
             parts.append((scene(world.observations[world.state_observation[state]]), 0.0))
             parts.append((options[option], self._weight(options)))
@@ -133,6 +110,18 @@ class School:
         tokens = [token for piece in pieces for token in piece]
         weights = [w for piece, (_, w) in zip(pieces, parts, strict=True) for _ in piece]
         return Lesson(tokens, weights)
+
+
+def walk(teacher: Teacher, world: World, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+    """Let the teacher play one episode; yield (state, option) for each turn."""
+    state = world.start
+    for _ in range(world.horizon):
+        if world.terminal[state]:
+            return
+        prompt = int(world.state_prompt[state])
+        option = int(rng.choice(len(world.options[prompt]), p=teacher.chances(world, prompt)))
+        yield state, option
+        state = int(rng.choice(world.successors[state, option], p=world.probabilities[state, option]))
 
 
 def teach(
@@ -163,32 +152,53 @@ def _loss(network: LlamaForCausalLM, lessons: list[Lesson]) -> Tensor:
 
 
 def rebuild(
-    folder: Path, recipe: Recipe, knobs: quest.Knobs, progress: Callable[[], None], device: str = "cpu"
+    folder: Path, task: Task[Any], recipe: Recipe, knobs: Any, progress: Callable[[], None], device: str = "cpu"
 ) -> None:
-    """Make the model and save it as a transformers folder.
+    """Make the model of a task at the given knobs and save it as a transformers folder.
 
     On the CPU one recipe gives the same bytes on one machine: a single thread, no random number outside the recipe.
     """
     torch.set_num_threads(1)
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(task.vocabulary())
     network = build_network(recipe, len(tokenizer)).to(device)  # type: ignore[arg-type]  # as in model.load
-    worlds = [quest.build(knobs, TRAINING_SEEDS + i) for i in range(recipe.instances)]
-    clean = Teacher(skills=(1.0,) * len(quest.KINDS), reading=1.0)
-    noisy = Teacher(skills=recipe.skills, reading=recipe.reading)
-    teach(network, School(recipe, worlds, clean, tokenizer), recipe.clean_steps, recipe.learning_rate, progress)
-    teach(network, School(recipe, worlds, noisy, tokenizer), recipe.noisy_steps, recipe.learning_rate / 3, progress)
+    worlds = [task.build(knobs, TRAINING_SEEDS + i) for i in range(recipe.instances)]
+    clean, noisy = (School(recipe, worlds, teacher, tokenizer) for teacher in (task.clean, task.noisy))
+    teach(network, clean, recipe.clean_steps, recipe.learning_rate, progress)
+    teach(network, noisy, recipe.noisy_steps, recipe.learning_rate / 3, progress)
     network.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
 
 
-def cached_model(recipe: Recipe, knobs: quest.Knobs, progress: Callable[[], None], device: str) -> Path:
-    """Return the folder of a recipe's model in the user's cache, making the model first if it is not there yet."""
-    key = spec_hash({"recipe": asdict(recipe), "knobs": asdict(knobs), "torch": torch.__version__, "device": device})
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cairn" / "models"
-    folder = root / key[:16]
+def provide_model(
+    name: str, changes: Mapping[str, float | int], knobs: Any, device: str, progress: Callable[[], None]
+) -> Path:
+    """Return the folder of a task's model: the embedded one, or one that is made now and kept in the user's cache.
+
+    changes: fields of the task's recipe that are to differ; with any, and where no model is shipped, one is made for
+    instances with these knobs, unless it was made before.
+    """
+    if not changes and embedded_model(name).is_dir():
+        return embedded_model(name)
+    task = find(name)
+    recipe = task.recipe.changed(changes)
+    folder = _cache() / _key(name, task, recipe, knobs, device)
     if not folder.is_dir():
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root) as building:
-            rebuild(Path(building) / "model", recipe, knobs, progress, device)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as building:
+            rebuild(Path(building) / "model", task, recipe, knobs, progress, device)
             (Path(building) / "model").rename(folder)  # whole or not at all
     return folder
+
+
+def embedded_model(name: str) -> Path:
+    """Return the folder in which the package carries the small model of a task, if it carries one."""
+    return Path(__file__).parent / "models" / name
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cairn" / "models"
+
+
+def _key(name: str, task: Task[Any], recipe: Recipe, knobs: Any, device: str) -> str:
+    decisive = {"recipe": asdict(recipe), "teachers": [repr(task.clean), repr(task.noisy)], "knobs": asdict(knobs)}
+    return spec_hash({"task": name, **decisive, "torch": torch.__version__, "device": device})[:16]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
@@ -15,8 +15,8 @@ from cairn.evidence.records import canonical_json, spec_hash
 from cairn.inventory.reader import ReadError, read
 from cairn.lab.forms import Prompt
 from cairn.lab.loop import Panel, TrainSettings
-from cairn.lab.tasks import quest
-from cairn.lab.tasks.world import World
+from cairn.lab.tasks import find, names
+from cairn.lab.world import World
 from cairn.paths import data_root
 
 Count = Annotated[int, Field(ge=1)]
@@ -34,18 +34,26 @@ class Instances(_Strict):
     count: Count
 
 
-class TaskSpec(_Strict):
-    """A task of the protocol: its knobs where they differ from the defaults, its prompt form and its instances."""
+Knobs = dict[str, bool | float | int | str]
 
-    knobs: dict[str, float | int | str]
+
+class TaskSpec(_Strict):
+    """What the protocol says of a task. A task that it does not mention has the values given here.
+
+    knobs: where they differ from the task's defaults. presets: for each preset named, knobs that differ again.
+    """
+
+    knobs: Knobs = Field(default_factory=dict)
     prompt: Prompt = "windowed"
-    train: Instances
-    evaluation: Instances
+    train: Instances = Instances(first_seed=1000, count=64)
+    evaluation: Instances = Instances(first_seed=0, count=16)
+    presets: dict[str, Knobs] = Field(default_factory=dict)
 
 
 class Preset(_Strict):
     """A size of experiment. `recipe`: fields of the model's recipe, for a model other than the embedded one.
 
+    knobs: of every task that has knobs of these names; what a task says of itself comes after.
     evaluation_episodes: in each evaluation instance, for each point of a curve, where success cannot be exact.
     """
 
@@ -56,7 +64,7 @@ class Preset(_Strict):
     seeds: Count
     fidelity_rollouts: Count
     evaluation_episodes: Annotated[int, Field(ge=2)]
-    knobs: dict[str, float | int | str] = Field(default_factory=dict)
+    knobs: Knobs = Field(default_factory=dict)
     recipe: dict[str, float | int] = Field(default_factory=dict)
     train_count: Count | None = None
     evaluation_count: Count | None = None
@@ -67,6 +75,10 @@ class Loss(_Strict):
 
     clip_ratio: Rate
     kl_coefficient: Annotated[float, Field(ge=0)]
+
+
+# What `Protocol.of` has put in its place, so that it says nothing more.
+IN_PLACE: Any = {"tasks": {"__all__": {"presets"}}}
 
 
 class Protocol(_Strict):
@@ -84,10 +96,26 @@ class Protocol(_Strict):
     least_seeds_for_verdict: Count
     bootstrap_seed: int
 
-    @property
-    def digest(self) -> str:
-        """Return the sha256 of the protocol's content."""
-        return spec_hash(self.model_dump(mode="json"))
+    def of(self, family: str) -> Protocol:
+        """Return what the protocol says of one task: its section alone, and presets that hold its own knobs.
+
+        Raises UserError for an unknown task.
+        """
+        known, spec = find(family).knob_types, self.tasks.get(family, TaskSpec())
+        presets = {}
+        for name, preset in self.presets.items():
+            common = {knob: value for knob, value in preset.knobs.items() if knob in known}
+            presets[name] = preset.model_copy(update={"knobs": {**common, **spec.presets.get(name, {})}})
+        tasks = {family: spec.model_copy(update={"presets": {}})}
+        return self.model_copy(update={"tasks": tasks, "presets": presets})
+
+    def digest(self, families: Iterable[str]) -> str:
+        """Return the sha256 of what the protocol says of these tasks; other tasks may come and go.
+
+        Of several it is that of their names and digests.
+        """
+        digests = {family: spec_hash(self.of(family).model_dump(mode="json", exclude=IN_PLACE)) for family in families}
+        return next(iter(digests.values())) if len(digests) == 1 else spec_hash(digests)
 
     def preset(self, name: str) -> Preset:
         """Return a preset. Raises UserError for an unknown name."""
@@ -119,7 +147,7 @@ def read_protocol(path: Path | None = None) -> Protocol:
             error.message, file=path, line=error.line, value=error.value or None, repair=error.repair
         ) from error
     try:
-        return Protocol.model_validate(document.value)
+        protocol = Protocol.model_validate(document.value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -127,16 +155,41 @@ def read_protocol(path: Path | None = None) -> Protocol:
         raise UserError(
             f"{place}: {first['msg']}", file=path, line=line, value=first["input"], repair="Mend the field."
         ) from error
+    for where, name, known in _names(protocol):
+        if name not in known:
+            message, repair = f"{'.'.join(where)}: unknown", f"Choose one of: {', '.join(known)}."
+            raise UserError(message, file=path, line=document.line(where), value=name, repair=repair)
+    return protocol
 
 
-def task_knobs(protocol: Protocol, preset: Preset, task: str) -> quest.Knobs:
+def _names(protocol: Protocol) -> Iterator[tuple[tuple[str, ...], str, Collection[str]]]:
+    """Yield each name of a task, preset or knob in a protocol: its place, the name, and those that are known there."""
+    all_knobs = [knob for name in names() for knob in find(name).knob_types]
+    for name, preset in protocol.presets.items():
+        yield from ((("presets", name, "knobs", knob), knob, all_knobs) for knob in preset.knobs)
+    for family, spec in protocol.tasks.items():
+        yield ("tasks", family), family, names()
+        own = find(family).knob_types
+        yield from ((("tasks", family, "knobs", knob), knob, own) for knob in spec.knobs)
+        for name, knobs in spec.presets.items():
+            yield ("tasks", family, "presets", name), name, protocol.presets
+            yield from ((("tasks", family, "presets", name, knob), knob, own) for knob in knobs)
+
+
+def family_of(task: str) -> str:
+    """Return the name of the task that a name like `quest-revisit=0` turns."""
+    return task.partition("-")[0]
+
+
+def task_knobs(protocol: Protocol, preset: str, task: str) -> Any:
     """Resolve a task's name. `quest` is the protocol's task; `quest-revisit=0` is the same with one knob turned.
 
-    Raises UserError for an unknown task, knob or value.
+    Raises UserError for an unknown task, preset, knob or value.
     """
-    base, turned = _read_name(protocol, task)
+    family, turned = _read_name(task)
+    own = protocol.of(family)
     overrides = {name: value for name, value in turned.items() if name != "prompt"}
-    return make_knobs({**protocol.tasks[base].knobs, **preset.knobs, **overrides})
+    return find(family).make_knobs({**own.tasks[family].knobs, **own.preset(preset).knobs, **overrides})
 
 
 def task_prompt(protocol: Protocol, task: str) -> Prompt:
@@ -144,47 +197,33 @@ def task_prompt(protocol: Protocol, task: str) -> Prompt:
 
     Raises UserError for an unknown task or form.
     """
-    base, turned = _read_name(protocol, task)
-    asked = turned.get("prompt", protocol.tasks[base].prompt)
+    family, turned = _read_name(task)
+    asked = turned.get("prompt", protocol.of(family).tasks[family].prompt)
     for form in get_args(Prompt):
         if asked == form:
             return cast("Prompt", form)
     raise UserError("unknown prompt form", value=asked, repair=f"Choose one of: {', '.join(get_args(Prompt))}.")
 
 
-def _read_name(protocol: Protocol, task: str) -> tuple[str, dict[str, str]]:
-    """Split a task's name into the protocol's task and what the name turns."""
-    base, *turned = task.split("-")
-    if base not in protocol.tasks:
-        raise UserError("unknown task", value=task, repair=f"Choose one of: {', '.join(protocol.tasks)}.")
-    return base, dict(_turned(task, part) for part in turned)
-
-
-def make_knobs(values: dict[str, Any]) -> quest.Knobs:
-    """Make knobs from plain values. Raises UserError for an unknown name or a value of the wrong type."""
-    types: dict[str, type] = {f.name: type(f.default) for f in dataclasses.fields(quest.Knobs)}
-    unknown = sorted(set(values) - set(types))
-    if unknown:
-        raise UserError("unknown knob", value=unknown[0], repair=f"Choose one of: {', '.join(types)}.")
-    try:
-        # By way of text, so that 12.7 is no whole number of turns.
-        return quest.Knobs(**{name: types[name](str(value)) for name, value in values.items()})
-    except ValueError as error:
-        raise UserError(f"a knob has a wrong value: {error}", repair="Give a number.") from error
+def _read_name(task: str) -> tuple[str, dict[str, str]]:
+    """Split a task's name into its family and what the name turns."""
+    family, *turned = task.split("-")
+    return family, dict(_turned(task, part) for part in turned)
 
 
 def _turned(task: str, part: str) -> tuple[str, str]:
     knob, _, value = part.partition("=")
     if not value:
-        raise UserError("a task's name turns knobs like `quest-revisit=0`", value=task, repair="Write knob=value.")
+        raise UserError("a task's name turns knobs like `TASK-KNOB=VALUE`", value=task, repair="Write KNOB=VALUE.")
     return knob, value
 
 
 @lru_cache(maxsize=8)
-def build_panel(knobs: quest.Knobs, train: tuple[int, int], evaluation: tuple[int, int]) -> Panel:
+def build_panel(family: str, knobs: Any, train: tuple[int, int], evaluation: tuple[int, int]) -> Panel:
     """Build the instances of a task. train, evaluation: (first seed, count)."""
+    task = find(family)
     train_worlds, evaluation_worlds = (
-        tuple(quest.build(knobs, first + i) for i in range(count)) for first, count in (train, evaluation)
+        tuple(task.build(knobs, first + i) for i in range(count)) for first, count in (train, evaluation)
     )
     return Panel(train_worlds, evaluation_worlds)
 

@@ -11,10 +11,10 @@ import os
 import queue
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,16 +26,17 @@ from cairn.evidence.records import Record, read_record, record_name, write_recor
 from cairn.lab.cell import Cell, Setup, failed_record, run_cell, specify
 from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.model import local_folder, weights_digest
-from cairn.lab.pretrain import Recipe, cached_model
+from cairn.lab.pretrain import provide_model
 from cairn.lab.protocol import Protocol as SharedProtocol
-from cairn.lab.protocol import task_knobs
-
-EMBEDDED_MODEL = Path(__file__).parent / "models" / "quest"
+from cairn.lab.protocol import family_of, task_knobs
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run and where to put it. Records go to `out`/results."""
+    """What to run and where to put it. Records go to `out`/results.
+
+    models: folder or hub name of the initial model for each task; else the preset's own model is taken.
+    """
 
     reproduction: Reproduction
     protocol: SharedProtocol
@@ -45,14 +46,27 @@ class Plan:
     out: Path
     resume: bool
     workers: int
-    model: str = str(EMBEDDED_MODEL)
+    models: Mapping[str, str] = field(default_factory=dict)
+
+    def setup(self, task: str) -> Setup:
+        """Return what all cells of a task share."""
+        return self._setups[family_of(task)]
 
     @cached_property
-    def setup(self) -> Setup:
-        """Return what all cells share. The weights are hashed once."""
-        folder = local_folder(self.model)
-        digest = weights_digest(folder)
-        return Setup(self.reproduction, self.protocol, self.preset, str(folder), digest, self.device)
+    def _setups(self) -> dict[str, Setup]:
+        """One for each task. The weights are hashed once."""
+        folders = {
+            family: local_folder(
+                self.models.get(family) or preset_model(self.protocol, self.preset, family, self.device)
+            )
+            for family in self.reproduction.families
+        }
+        return {
+            family: Setup(
+                self.reproduction, self.protocol, self.preset, str(folder), weights_digest(folder), self.device
+            )
+            for family, folder in folders.items()
+        }
 
     @property
     def results(self) -> Path:
@@ -60,13 +74,16 @@ class Plan:
         return self.out / "results"
 
 
-def provide_model(protocol: SharedProtocol, preset: str, device: str, progress: Callable[[], None]) -> str:
-    """Return the folder of a preset's model: the embedded one, or one made from the preset's recipe (and then kept)."""
-    chosen = protocol.preset(preset)
-    if not chosen.recipe:
-        return str(EMBEDDED_MODEL)
-    recipe = Recipe(**{**asdict(Recipe()), **chosen.recipe})
-    return str(cached_model(recipe, task_knobs(protocol, chosen, "quest"), progress, device))
+def preset_model(
+    protocol: SharedProtocol,
+    preset: str,
+    family: str,
+    device: str = "cpu",
+    progress: Callable[[], None] = lambda: None,
+) -> Path:
+    """Return the folder of a preset's model for a task; see `provide_model`. progress: called after each lesson."""
+    changes = protocol.preset(preset).recipe
+    return provide_model(family, changes, task_knobs(protocol, preset, family), device, progress)
 
 
 class Watcher(Protocol):
@@ -188,7 +205,7 @@ def _blocked(slot: Slot, records: Records) -> bool:
 
 def _skip(plan: Plan, slot: Slot) -> Record:
     arm, task, seed = slot
-    cell = specify(plan.setup, arm, task, seed)
+    cell = specify(plan.setup(task), arm, task, seed)
     reason = f"the budget is the spending of arm `{arm.spends_like}`, which did not finish with this seed"
     return failed_record(cell, reason).model_copy(update={"status": "skipped"})
 
@@ -196,7 +213,7 @@ def _skip(plan: Plan, slot: Slot) -> Record:
 def _cell(plan: Plan, slot: Slot, records: Records) -> Cell:
     arm, task, seed = slot
     budget = None if arm.spends_like is None else records[task, arm.spends_like, seed].ledger.flops
-    return specify(plan.setup, arm, task, seed, budget)
+    return specify(plan.setup(task), arm, task, seed, budget)
 
 
 def _in_this_process(plan: Plan, todo: list[Slot], records: Records, watcher: Watcher) -> Iterator[Record]:

@@ -18,7 +18,7 @@ from cairn.lab.exact import ExactCredit
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import LanguageModel, ModelCost, token_logprobs
 from cairn.lab.players import Player, PromptForm
-from cairn.lab.tasks.world import World, join
+from cairn.lab.world import World, join
 from cairn.rollouts import Rollouts
 
 SAMPLING, FORKS, ESTIMATES = range(3)  # streams of random numbers that must not touch each other

@@ -12,7 +12,7 @@ from cairn.lab.exact import ExactCredit, solve
 from cairn.lab.model import LanguageModel
 from cairn.lab.players import Success
 from cairn.lab.policy import PolicyReader, PolicyTable
-from cairn.lab.tasks.world import WorldBatch
+from cairn.lab.world import WorldBatch
 from cairn.rollouts import Rollouts
 
 IntArray = NDArray[np.int64]

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from cairn.errors import UserError
-from cairn.lab.tasks.world import World
+from cairn.lab.task import Task, knob, paragraphs
+from cairn.lab.world import World
 
 # What a sign of each kind may show. A skill is to know which of the two points left; its rule says nothing of others.
 SIGNS = {
@@ -38,104 +39,32 @@ ROUTINES = {"plan": "make plan .", "tool": "use key .", "format": "sign log ."}
 ON = "go on ."
 READ = "read note ."
 ROOMS = [
-    "attic",
-    "barn",
-    "cave",
-    "cellar",
-    "chapel",
-    "court",
-    "crypt",
-    "den",
-    "dome",
-    "forge",
-    "garden",
-    "gate",
-    "grove",
-    "hall",
-    "hut",
-    "inn",
-    "keep",
-    "kiln",
-    "lodge",
-    "loft",
-    "market",
-    "mill",
-    "moat",
-    "nave",
-    "orchard",
-    "pantry",
-    "pier",
-    "pit",
-    "porch",
-    "quarry",
-    "ruin",
-    "shed",
-    "shrine",
-    "stable",
-    "stair",
-    "store",
-    "studio",
-    "tavern",
-    "tent",
-    "tomb",
-    "tower",
-    "vault",
-    "vestry",
-    "ward",
-    "well",
-    "yard",
-]
+    "attic", "barn", "cave", "cellar", "chapel", "court", "crypt", "den", "dome", "forge", "garden", "gate", "grove",
+    "hall", "hut", "inn", "keep", "kiln", "lodge", "loft", "market", "mill", "moat", "nave", "orchard", "pantry",
+    "pier", "pit", "porch", "quarry", "ruin", "shed", "shrine", "stable", "stair", "store", "studio", "tavern",
+    "tent", "tomb", "tower", "vault", "vestry", "ward", "well", "yard",
+]  # fmt: skip
 BLIND = "alley"
 FUNCTION_WORDS = [
-    "goal",
-    "memory",
-    "empty",
-    "room",
-    "wing",
-    "none",
-    "left",
-    "right",
-    "fork",
-    "sign",
-    "hidden",
-    "note",
-    "read",
-    "unread",
-    "omen",
-    "good",
-    "bad",
-    "act",
-    "go",
-    "on",
-    ".",
-    "make",
-    "plan",
-    "use",
-    "key",
-    "log",
-    "tool",
-    "format",
+    "goal", "memory", "empty", "room", "wing", "none", "left", "right", "fork", "sign", "hidden", "note", "read",
+    "unread", "omen", "good", "bad", "act", "go", "on", ".", "make", "plan", "use", "key", "log", "tool", "format",
     "passage",
-]
-
-
-def _knob(default: Any, meaning: str) -> Any:
-    return field(default=default, metadata={"meaning": meaning})
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Knobs:
     """What makes an instance hard. Defaults are the protocol's `quest`; each field's metadata has its meaning."""
 
-    horizon: int = _knob(24, "turns, 8 to 200: length of the trajectory")
-    forks: int = _knob(6, "number of decisions that matter")
-    place: Literal["spread", "early", "late"] = _knob("spread", "where the forks stand: spread, early or late")
-    loops: float = _knob(0.34, "share of forks whose wrong exit leads back instead of being fatal")
-    slip: float = _knob(0.02, "chance that the world does a random option instead: stochastic transitions")
-    fog: float = _knob(0.5, "share of forks whose sign is hidden, to be read on a note before: partial observability")
-    mix: float = _knob(0.5, "share of routine rooms that ask for a plan, tool or format action: mixed actions")
-    veil: float = _knob(1.0, "share of forks after which no omen tells right from wrong: no intermediate feedback")
-    revisit: float = _knob(1.0, "share of visits whose raw observation recurs; the others carry a stamp (not prompted)")
+    horizon: int = knob(24, "turns, 8 to 200: length of the trajectory")
+    forks: int = knob(6, "number of decisions that matter")
+    place: Literal["spread", "early", "late"] = knob("spread", "where the forks stand: spread, early or late")
+    loops: float = knob(0.34, "share of forks whose wrong exit leads back instead of being fatal")
+    slip: float = knob(0.02, "chance that the world does a random option instead: stochastic transitions")
+    fog: float = knob(0.5, "share of forks whose sign is hidden, to be read on a note before: partial observability")
+    mix: float = knob(0.5, "share of routine rooms that ask for a plan, tool or format action: mixed actions")
+    veil: float = knob(1.0, "share of forks after which no omen tells right from wrong: no intermediate feedback")
+    revisit: float = knob(1.0, "share of visits whose raw observation recurs; the others carry a stamp (not prompted)")
 
     def __post_init__(self) -> None:
         for name in ("loops", "slip", "fog", "mix", "veil", "revisit"):
@@ -393,3 +322,48 @@ def _transitions(
         probabilities[i][:, drawn] = slip / len(drawn)
         probabilities[i] += (1 - slip) * np.eye(width)
     return successors, probabilities
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A teacher. skills: chance of the right exit for each of `KINDS`, where the sign is known. reading: of a note."""
+
+    skills: tuple[float, ...]
+    reading: float
+
+    def chances(self, world: World, prompt: int) -> list[float]:
+        """See `cairn.lab.task.Teacher`. There are one or two phrases."""
+        options = world.options[prompt]
+        if len(options) == 1:
+            return [1.0]
+        if options[0] == READ:
+            return [self.reading, 1 - self.reading]
+        words = world.prompts[prompt].split()
+        kind = words[words.index("fork") + 1]
+        value = known_value(words, kind)
+        if value is None:
+            return [0.5, 0.5]
+        right = self.skills[KINDS.index(kind)]
+        left = right if LEFT_VALUE[kind] == SIGNS[kind].index(value) else 1 - right
+        return [left, 1 - left]
+
+
+def known_value(words: list[str], kind: str) -> str | None:
+    """Return the value of a fork's sign if the prompt shows it or remembers it."""
+    sign = words[words.index("sign") + 1]
+    if sign in SIGNS[kind]:
+        return sign
+    memory = words[words.index("memory") : words.index("room")]
+    return memory[memory.index(kind) + 1] if kind in memory else None
+
+
+TASK = Task(
+    about=paragraphs(__doc__, 2),
+    horizon="the knob `horizon`: a walk that has not ended by then is not paid",
+    knobs=Knobs,
+    tiny=Knobs(horizon=8, forks=1, fog=0.0),
+    build=build,
+    vocabulary=vocabulary,
+    clean=Guide(skills=(1.0,) * len(KINDS), reading=1.0),
+    noisy=Guide(skills=(0.75, 0.68, 0.60, 0.40, 0.32, 0.25), reading=0.8),
+)

@@ -17,14 +17,6 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-# What is known of credit in any task made of worlds, for `cairn tasks`: prompt form, and what it allows.
-CREDIT_KNOWN = {
-    "windowed": "task, memory and observation; the policy is Markov in a small state space, so that success, values "
-    "and advantages under the current policy are exact (one forward pass over the prompts, then a backward recursion)",
-    "full history": "all that was seen and said since the start; success, values and advantages are Monte Carlo "
-    "estimates with a standard error",
-}
-
 
 @dataclass(frozen=True, eq=False)
 class World:
@@ -47,7 +39,7 @@ class World:
     probabilities: FloatArray  # (S, C + 1, J)
     terminal: BoolArray  # (S,)
     payoffs: FloatArray  # (S,)
-    bifurcations: BoolArray  # (S,) True where the designer planted a decision that matters
+    bifurcations: BoolArray  # (S,) True where a decision matters that was planted, or can be read off the task
     start: int
     horizon: int  # turns
     recurrence: float  # share of visits whose raw observation carries no stamp of its own
