@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.site.conftest import METHOD
+from tests.site.test_build import HOSTILE_PAGES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page
@@ -110,7 +111,7 @@ def test_every_page_is_quiet_and_fits(tab: Tab, site: Path) -> None:
         if path.name == "404.html":
             continue
         name = path.relative_to(site).as_posix()
-        tab.open(name)
+        tab.page.goto(f"{tab.address}/{name}")
         root = "document.documentElement"
         excess = tab.page.evaluate(f"{root}.scrollWidth - {root}.clientWidth")
         wide += [f"{name}: {excess} px"] if excess > 0 else []
@@ -123,6 +124,7 @@ def test_filters_stand_in_the_address_and_come_from_it(tab: Tab) -> None:
     tab.page.select_option("select[name=status]", "")
     everything = tab.shown_rows()
     assert len(everything) > 1
+    tab.page.get_by_text("More filters").click()
     tab.page.select_option("select[name=kind]", "background")
     assert "kind=background" in tab.page.url
     assert "status" not in tab.page.url
@@ -147,6 +149,70 @@ def test_columns_sort_as_numbers_and_the_address_keeps_it(tab: Tab) -> None:
     assert years == sorted(years)
 
 
+def test_a_filtered_table_survives_a_reload(tab: Tab) -> None:
+    tab.open("methods/index.html")
+    tab.page.select_option("select[name=granularity]", "turn")
+    turns = tab.shown_rows()
+    tab.page.select_option("select[name=without_need]", "learned_critic")
+    tab.page.get_by_text("More filters").click()
+    tab.page.select_option("select[name=survey]", "core")
+    tab.page.get_by_role("button", name="Compute").click()
+    shown = tab.shown_rows()
+    assert 0 < len(shown) < len(turns)
+    assert "GiGPO" in shown
+    tab.page.reload()
+    assert tab.shown_rows() == shown
+    # The filter that stands behind a click is seen, because it is set.
+    assert tab.page.locator("select[name=survey]").is_visible()
+    assert tab.page.locator("select[name=without_need]").input_value() == "learned_critic"
+    assert tab.faults == []
+
+
+def test_labels_are_sorted_in_the_order_of_their_words(tab: Tab) -> None:
+    tab.open("methods/index.html?sort=Compute")
+    cells = [cell.inner_text() for cell in tab.page.locator("#catalogue tbody td[data-label=Compute]").all()]
+    words = list(dict.fromkeys(cell.removeprefix("Compute").strip() for cell in cells))
+    assert words == ["low", "medium", "high", "unknown"]
+
+
+def test_a_cell_of_the_grid_leads_to_its_entries(tab: Tab) -> None:
+    tab.open("inventory/grid.html")
+    cell = tab.page.locator("table.cairn-heat").first.get_by_title("turn, monte carlo: ", exact=False)
+    count, names = int(cell.inner_text()), cell.get_attribute("title") or ""
+    cell.click()
+    tab.page.wait_for_url("**/methods/index.html?*")
+    shown = tab.shown_rows()
+    assert len(shown) == count
+    assert all(name in names for name in shown)
+    assert tab.faults == []
+
+
+def test_a_mark_leads_to_its_evidence(tab: Tab) -> None:
+    tab.open("literature/audit.html")
+    row = tab.page.locator(".cairn-matrix tbody tr").filter(has_text="GiGPO")
+    row.get_by_role("link").nth(10).click()  # the name, and ten marks: the estimate of variance is the tenth item
+    tab.page.wait_for_url(f"**/methods/{METHOD}.html#reporting-variance")
+    item = tab.page.locator("tr").filter(has=tab.page.locator("#reporting-variance"))
+    assert "3 random seeds" in item.inner_text()
+    assert item.is_visible()
+    assert tab.faults == []
+
+
+def test_a_label_leads_to_its_definition(tab: Tab) -> None:
+    tab.open(f"methods/{METHOD}.html")
+    tab.page.locator(".cairn-labels").get_by_role("link", name="Granularity turn").click()
+    tab.page.wait_for_url("**/inventory/vocabulary.html#granularity-turn")
+    assert tab.page.locator("#granularity-turn").is_visible()
+    assert tab.faults == []
+
+
+def test_a_mark_of_the_timeline_leads_to_its_entry(tab: Tab) -> None:
+    tab.open("inventory/timeline.html")
+    mark = tab.page.locator(".cairn-timeline a").filter(has_text="GiGPO, 2025-05")
+    assert mark.count() == 1
+    assert (mark.get_attribute("href") or "").endswith(f"methods/{METHOD}.html")
+
+
 def test_a_strange_address_does_no_harm(tab: Tab) -> None:
     tab.open("methods/index.html?kind=%3Cimg%20src=x%20onerror=alert(1)%3E&sort=%22&q=")
     assert len(tab.shown_rows()) > 1
@@ -162,16 +228,32 @@ def test_without_scripts_all_is_readable(browser: Browser, address: str) -> None
     tab.open(f"methods/{METHOD}.html")
     assert tab.page.locator(".cairn-strips svg").first.is_visible()
     tab.page.get_by_text("The same as a table").first.click()
-    assert tab.page.get_by_role("columnheader", name="Reward after it").first.is_visible()
+    assert tab.page.locator("td[data-label='Reward after it']").first.is_visible()
+    tab.open("inventory/grid.html")
+    tab.page.get_by_text("The entries of each cell", exact=True).click()
+    assert tab.page.locator("details dd").get_by_role("link", name="GiGPO").first.is_visible()
+    for path, told in READABLE.items():
+        tab.open(path)
+        assert tab.page.get_by_text(told).first.is_visible(), path
     context.close()
     assert tab.faults == []
+
+
+# Pages with a piece of each that must be there without a script.
+READABLE = {
+    "inventory/timeline.html": "Month by month",
+    "inventory/vocabulary.html": "Everything that the policy writes between two observations",
+    "inventory/choosing.html": "Where is credit to be assigned?",
+    "literature/audit.html": "Total GPU-hours of training",
+    "literature/survey.html": "visits of a state are grouped, not prefixes",
+}
 
 
 def test_text_of_strangers_starts_nothing(browser: Browser, hostile_address: str) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     tab = Tab(context.new_page(), hostile_address)
-    for path in (f"methods/{METHOD}.html", "methods/index.html", "leaderboard/toy--cpu.html", "data/index.html"):
-        tab.open(path)
+    for name in HOSTILE_PAGES:
+        tab.open(f"{name}.html")
     # The search shows pieces of pages that a script put together.
     tab.page.locator("input[name=query]").click()
     tab.page.keyboard.type("onclick alert")

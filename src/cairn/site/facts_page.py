@@ -66,6 +66,8 @@ def _notices(entry: Entry, inventory: Inventory) -> list[str]:
 
 def _authors(entry: Entry) -> Html:
     paper = entry.bibliography
+    if paper.authors == (UNKNOWN,):
+        return escape("authors not established")
     names = [" ".join(reversed(author.split(", ", 1))) for author in paper.authors]
     return escape(", ".join(names) + ("" if paper.authors_complete else " and others"))
 
@@ -205,12 +207,21 @@ def needs(subject: Subject, inventory: Inventory) -> str:
 
 def labels(entry: Entry, inventory: Inventory) -> str:
     """Return the survey's labels beside ours, with the reason where they part."""
-    parts = ["## Labels: the survey's and ours", label_table(entry, inventory, LABELS)]
-    parts.append(paragraph("A dash: they agree, or differ in words only. Ours rest on ", cite(entry.labels.from_), "."))
+    rest = paragraph("Ours rest on ", cite(entry.labels.from_), ".")
+    if entry.survey is None:
+        parts = ["## Labels", paragraph("The survey does not label this entry."), _own_labels(entry, inventory), rest]
+    else:
+        told = paragraph("A dash: they agree, or differ in words only.")
+        parts = ["## Labels: the survey's and ours", label_table(entry, inventory, LABELS), told, rest]
     if entry.survey_discrepancy is not None:
         found = entry.survey_discrepancy
         parts += ["### Where the survey and the paper differ", paragraph(found.text, " ", cite(found.from_))]
     return "\n\n".join(parts)
+
+
+def _own_labels(entry: Entry, inventory: Inventory) -> str:
+    rows = [(called(label, inventory), terms(inventory, _LISTS[label], values_of(entry, label))) for label in LABELS]
+    return table(["Label", "Ours"], rows)
 
 
 def label_table(entry: Entry, inventory: Inventory, shown: Sequence[str]) -> str:
@@ -229,8 +240,6 @@ def label_table(entry: Entry, inventory: Inventory, shown: Sequence[str]) -> str
 
 
 def _survey(entry: Entry, label: str) -> Content:
-    if entry.survey is None:
-        return element("span", "not in the survey", class_="cairn-quiet")
     found = getattr(entry.survey, label)
     listed = found if isinstance(found, tuple) else (found,)
     return ", ".join(words(one) if label in CODED else one for one in listed)
@@ -288,6 +297,8 @@ def sources(entry: Entry, inventory: Inventory) -> str:
     return "\n\n".join(["## Sources", table(head, rows), read])
 
 
-def citation(text: str) -> str:
-    """Return the BibTeX record."""
-    return "\n\n".join(["## Cite the paper", code(text)])
+def citation(text: str, command: str) -> str:
+    """Return the BibTeX record, and the command that prints it."""
+    return "\n\n".join(
+        ["## Cite the paper", code(text), paragraph("The same from the shell: ", element("code", command))]
+    )

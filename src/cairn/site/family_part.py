@@ -25,7 +25,7 @@ def render(entry: Entry, inventory: Inventory) -> str:
         "## Family",
         table(["It becomes", "When"], limits) if limits else "",
         table(["Becomes it", "When"], limited) if limited else "",
-        table(["Relation", "To", "Note", "Source"], outside) if outside else "",
+        table(["Relation", "To", "Note", "Source"], outside, "What it says of others") if outside else "",
         _inward(entry, inventory),
         _invariants(entry, inventory),
     ]
@@ -43,7 +43,7 @@ def _inward(entry: Entry, inventory: Inventory) -> str:
         for kind in inventory.vocabulary("relations").words
         if kind in found
     ]
-    return table(["Other entries call it", "How many", "Which"], rows) if rows else ""
+    return table(["They call it", "How many", "Which"], rows, "What other entries say of it") if rows else ""
 
 
 def _other(one: Relation, inventory: Inventory) -> Content:

@@ -29,7 +29,7 @@ def _render(subject: Subject, whole: Whole) -> str:
         run_page.paragraph_to_paste(subject),
         *_reproduction(subject),
         facts_page.sources(entry, inventory),
-        facts_page.citation(bibtex(entry)),
+        facts_page.citation(bibtex(entry), f"cairn cite {entry.id}"),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 

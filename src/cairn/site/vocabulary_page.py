@@ -75,8 +75,8 @@ def _list(name: str, one: Vocabulary, used: Use, inventory: Inventory) -> Iterat
 
 
 def _named(name: str, word: str) -> Html:
-    spelt = join(["<br>", element("code", word)]) if words(word) != word else ""
-    return element("span", words(word), spelt, id=anchor(name, word))
+    spelt = [element("code", word)] if words(word) != word else []
+    return element("span", join([words(word), *spelt], "<br>"), id=anchor(name, word))
 
 
 def _told(name: str, word: str, found: Word, used: Use, inventory: Inventory) -> Html:
