@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cairn import __version__
-from cairn.commands import auditing, catalogue, choosing, entry, exporting, reporting, running, submitting, tools
+from cairn.commands import (
+    auditing,
+    catalogue,
+    choosing,
+    entry,
+    exporting,
+    planning,
+    reporting,
+    running,
+    submitting,
+    tools,
+)
 from cairn.commands.terminal import HELP_OPTIONS, print_error
 from cairn.errors import UserError
 
@@ -50,6 +61,7 @@ app.command("validate")(catalogue.validate)
 app.command("new")(submitting.new)
 app.command("diff")(submitting.diff)
 app.command("recommend")(choosing.recommend_methods)
+app.command("power")(planning.power)
 app.command("run")(running.run)
 app.command("report")(reporting.report)
 app.add_typer(auditing.audit, name="audit")

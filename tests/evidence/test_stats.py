@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,14 @@ from cairn.evidence.stats import (
     area_under_curve,
     bootstrap_band,
     bootstrap_interval,
+    holm,
     iqm,
     nominal_coverage,
     paired_difference,
     probability_of_improvement,
     sign_flip_p,
+    stratified_improvement,
+    stratified_interval,
     value_at,
 )
 
@@ -141,6 +145,57 @@ def test_sign_flips_agree_with_scipy(seed: int) -> None:
     assert sign_flip_p(values) == pytest.approx(golden)
 
 
+def test_holm_by_hand() -> None:
+    # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1: 0.04, 0.06, 0.06, 0.04, and none below the one before it.
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.7]) == pytest.approx([1.0, 1.0])
+    assert holm([0.2]) == pytest.approx([0.2])
+    assert holm([]).size == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_holm_agrees_with_the_closed_test(seed: int) -> None:
+    # Independent formula (Marcus, Peritz and Gabriel 1976): a hypothesis is rejected when Bonferroni's test rejects
+    # every intersection that it belongs to, so its adjusted value is the largest over all those subsets.
+    values = np.round(rng(seed).beta(0.5, 2.0, size=6), 2)
+    subsets = [one for size in range(1, 7) for one in itertools.combinations(range(6), size)]
+    golden = [max(min(1.0, len(s) * values[list(s)].min()) for s in subsets if at in s) for at in range(6)]
+    assert holm(values) == pytest.approx(golden)
+
+
+def test_stratified_statistics_by_hand() -> None:
+    # IQM of 0..7: the two lowest and the two highest go. Shifted tasks are not centred first.
+    scores = [[0.0, 4.0], [1.0, 5.0], [2.0, 6.0], [3.0, 7.0]]
+    assert stratified_interval(scores, rng()).estimate == pytest.approx((2 + 3 + 4 + 5) / 4)
+    assert stratified_interval(scores, rng(), statistic="mean").estimate == pytest.approx(3.5)
+    # First task: always better; second: 1 of 4 comparisons won and 2 tied.
+    found = stratified_improvement([[1.0, 2.0], [1.0, 1.0]], [[0.0, 1.0], [0.0, 2.0]], rng())
+    assert (found.estimate, found.n) == ((1.0 + 2 / 4) / 2, 2)
+
+
+def test_strata_are_resampled_by_themselves() -> None:
+    # By hand: where each task has one value for all seeds, no resample within tasks can change anything; resampling
+    # over tasks, or rows pooled, would.
+    constant = np.tile([0.0, 1.0], (5, 1))
+    assert stratified_interval(constant, rng(), statistic="mean") == Interval(0.5, 0.5, 0.5, 5)
+    assert stratified_improvement(constant, constant[:4], rng()) == Interval(0.5, 0.5, 0.5, 4)
+    # Tasks draw independently: with x and -x for the same seeds, whole rows would always sum to 0.
+    x = rng(1).normal(size=8)
+    found = stratified_interval(np.stack([x, -x], axis=1), rng(), statistic="mean")
+    assert found.estimate == pytest.approx(0.0)
+    assert found.low < -0.1 < 0.1 < found.high
+
+
+def test_one_task_is_no_stratum() -> None:
+    values = rng(2).normal(size=9)
+    alone, one_task = bootstrap_interval(values, rng(3), statistic="iqm"), stratified_interval(values[:, None], rng(3))
+    assert one_task == alone
+    other = rng(4).normal(size=6)
+    assert stratified_improvement(values[:, None], other[:, None], rng(5)) == probability_of_improvement(
+        values, other, rng(5), paired=False
+    )
+
+
 @pytest.mark.parametrize(
     ("limit", "area", "height"),
     # By hand on (0, 0), (2, 1), (4, 1).
@@ -213,12 +268,32 @@ def test_degenerate_rest() -> None:
     centre, low, _ = bootstrap_band([[0.5, 0.6]], rng())
     assert centre.tolist() == [0.5, 0.6]
     assert np.isnan(low).all()
+    with pytest.raises(ValueError, match="outside"):
+        holm([1.5])
     with pytest.raises(ValueError, match="too many"):
         sign_flip_p(np.ones(21))
     with pytest.raises(ValueError, match="differ in number"):
         paired_difference([1.0, 2.0], [1.0], rng())
     with pytest.raises(ValueError, match="one value for each seed"):
         stats.mean([[1.0]])
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 3), (4, 0)])
+def test_degenerate_matrices(shape: tuple[int, int]) -> None:
+    scores = np.full(shape, 0.5)
+    for found in (stratified_interval(scores, rng()), stratified_improvement(scores, scores, rng())):
+        assert np.isnan([found.low, found.high]).all()
+        assert found.estimate == 0.5 if scores.size else np.isnan(found.estimate)
+        assert found.n == shape[0]
+
+
+def test_matrices_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="numbers of tasks differ"):
+        stratified_improvement(np.zeros((3, 2)), np.zeros((3, 1)), rng())
+    with pytest.raises(ValueError, match="seeds, tasks"):
+        stratified_interval([0.5, 0.6], rng())
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        stratified_interval([[float("nan")]], rng())
 
 
 def test_the_generator_is_the_only_source_of_chance() -> None:

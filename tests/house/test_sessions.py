@@ -16,8 +16,14 @@ def _sessions(root: Path) -> dict[str, bool]:
         for decorator in getattr(node, "decorator_list", []):
             source = ast.unparse(decorator)
             if isinstance(node, ast.FunctionDef) and source.startswith("nox.session"):
-                found[node.name] = "default=False" not in source
+                found[_session_name(decorator) or node.name] = "default=False" not in source
     return found
+
+
+def _session_name(decorator: ast.expr) -> str | None:
+    keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
+    given = [word.value for word in keywords if word.arg == "name"]
+    return str(ast.literal_eval(given[0])) if given else None
 
 
 def test_the_workflow_runs_the_default_sessions(root: Path) -> None:

@@ -13,9 +13,11 @@ from cairn.commands.numbers import amount, duration, interval, number
 from cairn.commands.terminal import DASH, NARROW_CHARACTERS, add, folded, heading, printable, table
 from cairn.evidence.claims import SCALE, describe_scale
 from cairn.evidence.comparison import Basis, ClaimReport, Comparison
+from cairn.evidence.multiplicity import SIGN_FLIP, adjusted, judged, p_value
 from cairn.evidence.report import ArmSummary, Report
 
 JUDGED = "*"
+P_DIGITS = 4
 FIDELITY = ("rank_correlation", "sign_accuracy", "bifurcation_precision", "bifurcation_share")
 
 
@@ -26,6 +28,7 @@ def print_report(console: Console, report: Report) -> None:
         _print_task(console, report, [arm for arm in report.arms if arm.task == task and arm.statuses])
     if report.claims:
         _print_claims(console, "Claims", report.claims)
+        _print_tests(console, [(report.id, found) for found in report.claims])
     if report.checks:
         _print_claims(console, "Checks of the protocol itself, by the same rule", report.checks)
     for remark in remarks(report):
@@ -111,6 +114,22 @@ def _print_claims(console: Console, title: str, claims: Sequence[ClaimReport]) -
         console.print(Padding(Text(printable(_explained(found)), style="dim"), (0, 0, 0, 2)))
 
 
+def _print_tests(console: Console, named: Sequence[tuple[str, ClaimReport]]) -> None:
+    """Print the p-values of claims, each with the id of its report, adjusted for all of them together."""
+    claims = [found for _, found in named]
+    several = len({name for name, _ in named}) > 1
+    numbers = ("pairs", "p", "p, adjusted")
+    rows = table(*(["method"] if several else []), "claim", *numbers, "verdict", right=numbers, whole=["method"])
+    for (name, found), corrected in zip(named, adjusted(claims), strict=True):
+        comparison = judged(found)
+        pairs = None if comparison is None else str(len(comparison.seeds))
+        values = (number(value, P_DIGITS) for value in (p_value(found), corrected))
+        add(rows, *([name] if several else []), folded(found.claim.id, console), pairs, *values, label(found))
+    heading(console, "Beside the verdicts: the sign-flip test of no difference, adjusted for the number of claims")
+    console.print(rows)
+    console.print(Padding(Text(SIGN_FLIP, style="dim"), (0, 0, 0, 2)))
+
+
 def _explained(found: ClaimReport) -> str:
     claim = found.claim
     where = "" if claim.task is None else f" on {claim.task}"
@@ -138,8 +157,8 @@ def _on(found: ClaimReport, axis: Basis) -> Comparison | None:
 
 def probability(found: ClaimReport) -> str:
     """Return P(improvement) of the comparison that the verdict rests on."""
-    judged = _on(found, found.claim.axis) or _on(found, "whole_run")
-    return number(judged.probability.estimate if judged else None)
+    comparison = judged(found)
+    return number(comparison.probability.estimate if comparison else None)
 
 
 def label(found: ClaimReport) -> str:
@@ -190,6 +209,7 @@ def print_reports(console: Console, reports: Sequence[Report]) -> None:
     console.print(
         "FLOPs / control and fidelity (rank correlation with exact credit) are those of the method's own arm."
     )
+    _print_tests(console, [(report.id, found) for report in reports for found in report.claims])
     for report in reports:
         console.print(f"\n{printable(report.id)}: {scale(report)}.")
         for remark in remarks(report):

@@ -89,7 +89,7 @@ def judge(
     obstacle = _obstacle(interval, seeds, min_seeds, problem)
     if obstacle is not None:
         return Verdict(label="inconclusive", reason=obstacle, scale=scale)
-    label = _label(claim.direction, interval.low, interval.high, claim.margin)
+    label = label_of(claim.direction, interval.low, interval.high, claim.margin)
     return Verdict(label=label, reason=_reason(claim, interval, label), scale=scale)
 
 
@@ -103,7 +103,8 @@ def _obstacle(interval: Interval, seeds: int, min_seeds: int, problem: str | Non
     return None
 
 
-def _label(direction: Direction, low: float, high: float, margin: float) -> Label:
+def label_of(direction: Direction, low: float, high: float, margin: float) -> Label:
+    """Return what the table in `judge` says of an interval with finite bounds."""
     held, denied = {
         "greater": (low > margin, high < margin),
         "less": (high < -margin, low > -margin),

@@ -7,7 +7,8 @@ only the caller knows what a missing result means.
 With few seeds the percentile bootstrap is coarse and too narrow. For normal differences its 95 % interval of the mean
 covers with the probability that a t variable with n - 1 degrees of freedom stays below 1.96 sqrt((n - 1) / n): about
 0.85 at n = 5 and 0.90 at n = 10 (`nominal_coverage`). Read `sign_flip_p` beside it: it is exact at any n, and with
-5 seeds cannot fall below 2 / 2^5 = 0.0625.
+5 seeds cannot fall below 2 / 2^5 = 0.0625. How often the interval covers for other shapes than the normal one is in
+`docs/statistics.md`, computed with `cairn.evidence.simulated`.
 """
 
 from __future__ import annotations
@@ -136,6 +137,77 @@ def sign_flip_p(differences: ArrayLike) -> float:
     return float(np.mean(np.abs(sums) >= abs(float(array.sum())) - tolerance))
 
 
+def holm(p_values: ArrayLike) -> Floats:
+    """Return p-values adjusted for all tests of a family together, in the order given [tests].
+
+    With the m values sorted upwards, the k-th becomes max over j <= k of min(1, (m - j + 1) p_(j)). Rejecting where the
+    adjusted value is at most a keeps the chance of any false rejection in the family at most a, however the tests
+    depend on each other. Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70. Raises ValueError for a value
+    outside [0, 1].
+    """
+    array = _vector(p_values)
+    if np.any((array < 0) | (array > 1)):
+        raise ValueError("a p-value lies outside [0, 1]")
+    order = np.argsort(array, kind="stable")
+    stepped = array[order] * np.arange(array.size, 0, -1)
+    adjusted = np.empty_like(array)
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return adjusted
+
+
+def stratified_interval(
+    scores: ArrayLike,
+    rng: np.random.Generator,
+    *,
+    statistic: Statistic = "iqm",
+    replicates: int = REPLICATES,
+) -> Interval:
+    """Return a statistic of all scores [seeds, tasks] pooled, with its 95 % stratified percentile bootstrap interval.
+
+    The interquartile mean drops floor(N K / 4) of the N K scores at either end and averages the rest: what counts is
+    the score, not which task it came from, so scores must share one scale. A replicate draws N seeds with replacement
+    within each task, independently from task to task: the interval knows the spread over seeds and takes the tasks as
+    given. With one task it is `bootstrap_interval`. Source: Agarwal et al. 2021 (arXiv 2108.13264), section 4.
+
+    For a paired comparison give the differences arm - control of equal seeds. `n` is the number of seeds. Raises
+    ValueError unless the scores are a matrix.
+    """
+    array = _matrix(scores)
+    seeds, tasks = array.shape
+    compute = _STATISTICS[statistic]
+    estimate = float(compute(array.reshape(1, -1))[0]) if array.size else float("nan")
+    if seeds < 2 or not tasks:
+        return Interval(estimate, float("nan"), float("nan"), seeds)
+    drawn = np.take_along_axis(array[None], rng.integers(seeds, size=(replicates, seeds, tasks)), axis=1)
+    return Interval(estimate, *_bounds(compute(drawn.reshape(replicates, -1))), seeds)
+
+
+def stratified_improvement(
+    arm: ArrayLike, control: ArrayLike, rng: np.random.Generator, *, replicates: int = REPLICATES
+) -> Interval:
+    """Return the probability of improvement averaged over tasks, with its 95 % stratified percentile interval.
+
+    arm [N, tasks], control [M, tasks]. On each task every run of one meets every run of the other: P = (wins + ties /
+    2) / (N M), the Mann-Whitney U divided by N M; the tasks weigh alike. A replicate draws runs with replacement within
+    each task, of arm and control independently. `n` is the smaller of N and M. Source: Agarwal et al. 2021
+    (arXiv 2108.13264), section 4. Raises ValueError when the numbers of tasks differ.
+    """
+    first, second = _matrix(arm), _matrix(control)
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(f"the numbers of tasks differ: {first.shape[1]} and {second.shape[1]}")
+    fewest, tasks = min(len(first), len(second)), first.shape[1]
+    wins = [_win(first[:, task, None] - second[None, :, task]) for task in range(tasks)]
+    estimate = float(np.mean([each.mean() for each in wins])) if fewest and tasks else float("nan")
+    if fewest < 2 or not tasks:
+        return Interval(estimate, float("nan"), float("nan"), fewest)
+    rows, columns = (rng.integers(len(side), size=(replicates, *side.shape)) for side in (first, second))
+    # Task by task: all at once would need replicates x N x M x tasks numbers.
+    resampled = [
+        each[rows[:, :, None, task], columns[:, None, :, task]].mean(axis=(1, 2)) for task, each in enumerate(wins)
+    ]
+    return Interval(estimate, *_bounds(np.mean(resampled, axis=0)), fewest)
+
+
 def value_at(axis: ArrayLike, values: ArrayLike, at: float) -> float:
     """Return a curve's value at a place on its axis, linear between its points.
 
@@ -227,6 +299,13 @@ def _vector(values: ArrayLike | Sequence[float]) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"expected one value for each seed, got an array of shape {array.shape}")
+    return _finite(array)
+
+
+def _matrix(scores: ArrayLike) -> Floats:
+    array = np.asarray(scores, dtype=np.float64)
+    if array.ndim != 2:
+        raise ValueError(f"expected scores [seeds, tasks], got an array of shape {array.shape}")
     return _finite(array)
 
 
