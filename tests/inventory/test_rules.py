@@ -16,7 +16,7 @@ from tests.inventory.corpus import ALPHA, Sample, samples
 import cairn.inventory
 from cairn.cli import main
 from cairn.inventory import ERROR, RULES, Finding, Rule
-from cairn.inventory.findings import MOST_WORDS_PRINTED, near
+from cairn.inventory.findings import MOST_ERRORS_A_FILE, MOST_WORDS_PRINTED, near
 from cairn.inventory.reader import MAX_BYTES
 from cairn.inventory.text_rules import LONGEST_TEXT_CHARACTERS
 
@@ -196,3 +196,13 @@ def test_a_billion_laughs_file_is_refused_at_its_first_anchor(tree: Path, findin
     (tree / ALPHA).write_text("\n".join(levels))
     found = [finding for finding in findings() if finding.file == ALPHA]
     assert [(finding.rule.code, finding.line) for finding in found] == [("CA006", 1)]
+
+
+def test_of_a_file_with_very_many_errors_the_first_are_told_and_the_rest_is_said_to_be_left_out(
+    tree: Path, findings: Check
+) -> None:
+    many = ", ".join(f"need_{number}" for number in range(MOST_ERRORS_A_FILE + 1))
+    _replace("needs: [mc_continuations, segmenting]", f"needs: [{many}]")(tree)
+    found = findings()
+    assert len(found) == MOST_ERRORS_A_FILE
+    assert [finding for finding in found if "left out" in finding.message] == [found[-1]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, StrictInt
 
-from cairn.inventory.findings import Finding, Rule, near, shown
+from cairn.inventory.findings import Finding, Rule, first_errors, near, shown
 from cairn.inventory.models import Block, Slug, Text
 from cairn.inventory.reader import Document, Location, ReadError, read
 from cairn.inventory.shape import shape
@@ -138,7 +138,7 @@ def read_tree(
     text = check_text(document)
     if tree is None:
         return None, (*text, *findings)
-    return tree, (*text, *findings, *check_tree(tree, document, vocabularies, ids))
+    return tree, (*text, *findings, *first_errors(check_tree(tree, document, vocabularies, ids)))
 
 
 def check_tree(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from cairn.inventory.findings import Finding, Rule, near, shown
 from cairn.inventory.inspection import Around, Inspected
-from cairn.inventory.models import UNKNOWN, Entry, walk
+from cairn.inventory.models import UNKNOWN, Entry
 from cairn.inventory.reader import Location
 from cairn.inventory.vocabulary import Vocabularies
 
@@ -37,7 +37,7 @@ def check(case: Inspected, around: Around) -> Iterator[Finding]:
 
 def words(case: Inspected, vocabularies: Vocabularies) -> Iterator[Finding]:
     """Yield words outside their lists, and words named twice."""
-    for location, vocabulary, value in walk(case.entry):
+    for location, vocabulary, value in case.fields:
         if not vocabulary:
             continue
         if isinstance(value, str):

@@ -9,7 +9,7 @@ from datetime import date
 
 from cairn.inventory.findings import WARNING, Finding, Rule, near
 from cairn.inventory.inspection import Around, Inspected
-from cairn.inventory.models import UNKNOWN, walk
+from cairn.inventory.models import UNKNOWN
 
 NOT_APPLICABLE = Rule("CA033", "not-applicable", "Only a diagnostic, which trains nothing, has not-applicable marks.")
 UNDEFINED_SOURCE = Rule("CA050", "undefined-source", "Each key under `from` is defined in `sources`.")
@@ -48,7 +48,7 @@ def check(case: Inspected, around: Around) -> Iterator[Finding]:
 def source_keys(case: Inspected) -> Iterator[Finding]:
     """Yield keys under `from` that are not defined, and sources that nothing uses."""
     used: set[str] = set()
-    for location, _, value in walk(case.entry):
+    for location, _, value in case.fields:
         if location[-1] != "from":
             continue
         used.update(value)

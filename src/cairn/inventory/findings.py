@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cairn.errors import UserError
@@ -13,6 +13,7 @@ from cairn.errors import UserError
 ERROR = "error"
 WARNING = "warning"
 MOST_WORDS_PRINTED = 30
+MOST_ERRORS_A_FILE = 100
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,17 @@ class Finding:
         """Return the finding as the one error that the command line prints; `root` is the data root."""
         message = f"{self.rule.code} {self.message}"
         return UserError(message, file=root / self.file, line=self.line, value=self.value or None, repair=self.repair)
+
+
+def first_errors(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the findings of one file until there are too many errors to be read; the last one says that it is cut."""
+    errors = 0
+    for finding in findings:
+        errors += finding.rule.severity == ERROR
+        if errors == MOST_ERRORS_A_FILE:
+            yield replace(finding, message=f"{finding.message}; what else is wrong in this file is left out")
+            return
+        yield finding
 
 
 def shown(value: object, limit_characters: int = 80) -> str:

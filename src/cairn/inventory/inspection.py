@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
+from typing import Any
 
 from cairn.inventory.findings import Finding, Rule, shown
-from cairn.inventory.models import Entry, Sourced
+from cairn.inventory.models import Entry, Sourced, walk
 from cairn.inventory.reader import Document, Location
 from cairn.inventory.vocabulary import Vocabularies
 
@@ -31,6 +33,11 @@ class Inspected:
 
     document: Document
     entry: Entry
+
+    @cached_property
+    def fields(self) -> tuple[tuple[Location, str, Any], ...]:
+        """Every field of the entry: (location, vocabulary or "", value)."""
+        return tuple(walk(self.entry))
 
     def finding(self, rule: Rule, location: Location, value: object, message: str, repair: str) -> Finding:
         """Return a breach of `rule` at `location`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,12 +22,12 @@ from cairn.inventory import (
     tree_rules,
     vocabulary_rules,
 )
-from cairn.inventory.findings import ERROR, Finding, Rule
+from cairn.inventory.findings import ERROR, Finding, Rule, first_errors, shown
 from cairn.inventory.inspection import Around, Inspected
 from cairn.inventory.models import Entry, EntryFile, vocabularies_named
 from cairn.inventory.reader import Document, ReadError, read
 from cairn.inventory.text_rules import check_first_line, check_text, is_todo
-from cairn.inventory.tree_rules import FOLDERS, VOCABULARY_FOLDER, check_tree, entry_files, missing_vocabularies
+from cairn.inventory.tree_rules import BLOCKS, FOLDERS, VOCABULARY_FOLDER, check_tree, entry_files, missing_vocabularies
 from cairn.inventory.vocabulary import Vocabularies, Vocabulary
 from cairn.inventory.vocabulary_rules import FAMILIES, check_lists
 from cairn.paths import data_root
@@ -72,10 +72,7 @@ def read_all(root: Path | None = None, today: date | None = None) -> Reading:
     root = data_root() if root is None else root
     findings: list[Finding] = []
     vocabularies = _vocabularies(root, findings)
-    cases, ids = _entries(root, findings)
-    around = Around(vocabularies, today or datetime.now(UTC).date())
-    for case in cases:
-        findings += check_entry(case, around)
+    cases, ids = _entries(root, Around(vocabularies, today or datetime.now(UTC).date()), findings)
     findings += check_tree(cases, ids)
     findings += decision.read_tree(root, vocabularies, sorted(ids))[1]
     ordered = sorted(findings, key=lambda finding: (finding.file, finding.line, finding.rule.code, finding.message))
@@ -92,33 +89,34 @@ def check_entry(case: Inspected, around: Around) -> Iterator[Finding]:
                 yield finding
 
 
-def _document(path: Path, file: str, findings: list[Finding]) -> Iterator[Document]:
-    try:
-        document = read(path, file)
-    except ReadError as fault:
-        findings.append(fault.finding(file))
-        return
-    findings += check_text(document)
-    yield document
-
-
 def _vocabularies(root: Path, findings: list[Finding]) -> Vocabularies:
     lists: dict[str, Vocabulary] = {}
     documents: dict[str, Document] = {}
     paths = sorted((root / "inventory" / VOCABULARY_FOLDER).glob("*.yaml"))
     for path in paths:
-        file = f"inventory/{VOCABULARY_FOLDER}/{path.name}"
-        for document in _document(path, file, findings):
-            vocabulary, faults = shape.shape(Vocabulary, document, {})
-            findings += faults
-            if vocabulary is not None:
-                lists[path.stem], documents[path.stem] = vocabulary, document
+        findings += first_errors(_vocabulary(path, lists, documents))
     findings += check_lists(documents, lists)
     findings += missing_vocabularies(vocabularies_named(EntryFile) | {FAMILIES}, {path.stem for path in paths})
     return lists
 
 
-def _entries(root: Path, findings: list[Finding]) -> tuple[list[Inspected], set[str]]:
+def _vocabulary(path: Path, lists: dict[str, Vocabulary], documents: dict[str, Document]) -> Iterator[Finding]:
+    """Put one word list among the others, and yield what is wrong with it."""
+    file = f"inventory/{VOCABULARY_FOLDER}/{shown(path.name)}"
+    try:
+        document = read(path, file)
+    except ReadError as fault:
+        yield fault.finding(file)
+        return
+    vocabulary, faults = shape.shape(Vocabulary, document, {})
+    if vocabulary is not None:
+        lists[path.stem], documents[path.stem] = vocabulary, document
+    yield from check_text(document)
+    yield from faults
+
+
+def _entries(root: Path, around: Around, findings: list[Finding]) -> tuple[list[Inspected], set[str]]:
+    """Return the entries, checked one by one, and all ids. Of a document only what the tree's rules need is kept."""
     cases: list[Inspected] = []
     ids: set[str] = set()
     for path in entry_files(root):
@@ -126,12 +124,22 @@ def _entries(root: Path, findings: list[Finding]) -> tuple[list[Inspected], set[
             findings.append(path)
             continue
         ids.add(path.stem)
-        file = path.relative_to(root).as_posix()
-        extra: Mapping[str, str] = {"id": path.stem, "kind": FOLDERS[path.parent.name], "file": file}
-        for document in _document(path, file, findings):
-            findings += check_first_line(document)
-            entry, faults = shape.shape(Entry, document, extra)
-            findings += [fault for fault in faults if not is_todo(fault.value)]
-            if entry is not None:
-                cases.append(Inspected(document, entry))
+        findings += first_errors(_entry(path, path.relative_to(root).as_posix(), around, cases))
     return cases, ids
+
+
+def _entry(path: Path, file: str, around: Around, cases: list[Inspected]) -> Iterator[Finding]:
+    """Put one entry among the others, and yield what is wrong with it."""
+    try:
+        document = read(path, file)
+    except ReadError as fault:
+        yield fault.finding(file)
+        return
+    entry, faults = shape.shape(Entry, document, {"id": path.stem, "kind": FOLDERS[path.parent.name], "file": file})
+    if entry is not None:
+        cases.append(Inspected(document.only(BLOCKS), entry))
+    yield from check_text(document)
+    yield from check_first_line(document)
+    yield from (fault for fault in faults if not is_todo(fault.value))
+    if entry is not None:
+        yield from check_entry(Inspected(document, entry), around)

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator
 
 from cairn.inventory.findings import Finding, Rule
 from cairn.inventory.inspection import Around, Inspected
-from cairn.inventory.models import NONE, UNKNOWN, walk
+from cairn.inventory.models import NONE, UNKNOWN
 from cairn.inventory.reader import Location
 
 REPEATED_CLAIM = Rule("CA100", "repeated-claim", "A claim's key is unique in its entry, for `<id>#<key>` is its name.")
@@ -58,7 +58,7 @@ def _repeated(case: Inspected, rule: Rule, named: Iterable[Named], repair: str) 
 
 def alone(case: Inspected) -> Iterator[Finding]:
     """Yield `none` and `unknown` where they stand beside other words."""
-    for location, vocabulary, value in walk(case.entry):
+    for location, vocabulary, value in case.fields:
         if vocabulary and isinstance(value, tuple) and len(value) > 1:
             for index, word in enumerate(value):
                 if word in {NONE, UNKNOWN}:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
+from functools import cache
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -283,11 +284,21 @@ def vocabulary_of(field_extra: object) -> str:
 
 def walk(block: BaseModel, location: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str, Any]]:
     """Yield (location, vocabulary or "", value) for every field below `block`, in the file's field names."""
-    for name, info in type(block).model_fields.items():
-        place = (*location, info.alias or name)
+    for name, key, vocabulary, holds_blocks in _plan(type(block)):
+        place = (*location, key)
         value = getattr(block, name)
-        yield place, vocabulary_of(info.json_schema_extra), value
-        yield from _walk_inside(value, place)
+        yield place, vocabulary, value
+        if holds_blocks:
+            yield from _walk_inside(value, place)
+
+
+@cache
+def _plan(model: type[BaseModel]) -> tuple[tuple[str, str, str, bool], ...]:
+    """Return (attribute, field name, vocabulary, whether blocks may lie below) for each field of a model."""
+    return tuple(
+        (name, info.alias or name, vocabulary_of(info.json_schema_extra), any(_models(info.annotation, set())))
+        for name, info in model.model_fields.items()
+    )
 
 
 def _walk_inside(value: object, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str, Any]]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -45,6 +46,7 @@ LINE_SEPARATOR = Rule(
 Location = tuple[str | int, ...]
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is about ten times faster, where it was built
+_NUMBER_STARTS = frozenset("-+.0123456789")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}\.[0-9]{0,30}|[0-9]{1,30}(?=[eE]))([eE][-+]?[0-9]{1,4})?")
 _OTHER_LINE_END = re.compile("[\r\x85\u2028\u2029]")
@@ -79,14 +81,17 @@ class Document:
                 return self.lines[location[:length]]
         return 1
 
+    def only(self, blocks: Collection[str]) -> Document:
+        """Return the document without its text and values, and with the lines of some top blocks only."""
+        return Document(self.file, "", {}, {place: line for place, line in self.lines.items() if place[0] in blocks})
+
 
 def read(path: Path, file: str) -> Document:
     """Read `path` and return it as a document named `file`. Raises ReadError on anything else."""
     text = _text(path)
     builder = _Builder()
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
-            builder.take(event)
+        builder.take(_LOADER(text))
     except yaml.MarkedYAMLError as error:
         raise _syntax(error) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -166,96 +171,139 @@ def _unprintable_line(text: str) -> int:
     return text.count("\n", 0, index) + 1
 
 
-@dataclass
+@dataclass(slots=True)
 class _Frame:
-    """One open mapping or list: its content, where it stands, and the key that waits for a value."""
+    """One open mapping or list: its content, where it stands, and the place of the key that waits for a value."""
 
     content: dict[str, object] | list[object]
     location: Location
-    key: str | None = None
+    waiting: Location | None = None
 
 
-@dataclass
 class _Builder:
     """Turns events into plain data without recursion."""
 
-    root: object = None
-    lines: dict[Location, int] = field(default_factory=dict)
-    stack: list[_Frame] = field(default_factory=list)
-    documents: int = 0
+    def __init__(self) -> None:
+        self.root: object = None
+        self.lines: dict[Location, int] = {}
+        self._stack: list[_Frame] = []
+        self._documents = 0
+        self._take: Mapping[type[yaml.Event], Callable[[Any, int], None]] = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._mapping,
+            yaml.SequenceStartEvent: self._sequence,
+            yaml.MappingEndEvent: self._end,
+            yaml.SequenceEndEvent: self._end,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._document,
+        }
 
-    def take(self, event: yaml.Event) -> None:
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        _refuse_indirection(event, line)
-        if isinstance(event, yaml.DocumentStartEvent):
-            self.documents += 1
-            if self.documents > 1:
-                raise ReadError(SYNTAX, line, "---", "a second document starts here", "keep one document in one file")
-        elif isinstance(event, yaml.ScalarEvent):
-            self._scalar(event, line)
-        elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-            content: dict[str, object] | list[object] = {} if isinstance(event, yaml.MappingStartEvent) else []
-            self.stack.append(_Frame(content, self._place(content, line)))
-            if len(self.stack) > MAX_DEPTH:
-                raise ReadError(TOO_COMPLEX, line, f"level {len(self.stack)}", "nested too deeply", "flatten it")
-        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-            self.stack.pop()
+    def take(self, parser: Any) -> None:
+        """Take all events of a parser. Raises ReadError, and what the parser raises."""
+        handlers = self._take
+        while (event := parser.get_event()) is not None:
+            handler = handlers.get(type(event))
+            if handler is not None:
+                handler(event, event.start_mark.line + 1)
+
+    def _document(self, _: yaml.Event, line: int) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            raise ReadError(SYNTAX, line, "---", "a second document starts here", "keep one document in one file")
+
+    def _alias(self, event: yaml.AliasEvent, line: int) -> None:
+        raise ReadError(ALIAS, line, f"*{event.anchor}", "an alias stands here", "write the value out")
+
+    def _mapping(self, event: yaml.MappingStartEvent, line: int) -> None:
+        _refuse_marks(event, line)
+        self._open({}, line)
+
+    def _sequence(self, event: yaml.SequenceStartEvent, line: int) -> None:
+        _refuse_marks(event, line)
+        self._open([], line)
+
+    def _open(self, content: dict[str, object] | list[object], line: int) -> None:
+        self._stack.append(_Frame(content, self._place(content, line)))
+        if len(self._stack) > MAX_DEPTH:
+            raise ReadError(TOO_COMPLEX, line, f"level {len(self._stack)}", "nested too deeply", "flatten it")
+
+    def _end(self, _: yaml.Event, line: int) -> None:  # noqa: ARG002 (all events are handed on alike)
+        self._stack.pop()
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
-        frame = self.stack[-1] if self.stack else None
-        plain = event.style in (None, "")
-        if frame is None or isinstance(frame.content, list) or frame.key is not None:
-            self._place(_plain_value(event.value) if plain else event.value, line)
-            return
-        if plain and event.value == "<<":
+        _refuse_marks(event, line)
+        text: str = event.value
+        plain = not event.style
+        frame = self._stack[-1] if self._stack else None
+        if frame is None or frame.waiting is not None or isinstance(frame.content, list):
+            self._place(_plain_value(text) if plain else text, line)
+        else:
+            self._key(frame, text, line, plain=plain)
+
+    def _key(self, frame: _Frame, text: str, line: int, *, plain: bool) -> None:
+        place = (*frame.location, text)
+        if plain and text == "<<":
             raise ReadError(MERGE_KEY, line, "<<", "a merge key stands here", "write the fields out")
-        if not event.value.isprintable() or len(event.value) > MAX_KEY_CHARACTERS:
-            raise ReadError(NOT_A_MAPPING, line, event.value, "a key here is not plain text", "use a word as the key")
-        if event.value in frame.content:
-            first = self.lines[(*frame.location, event.value)]
-            message = f"this key already stands on line {first} of the same mapping"
-            raise ReadError(DUPLICATE_KEY, line, event.value, message, "keep one of the two")
-        frame.key = event.value
-        self.lines[(*frame.location, event.value)] = line
+        if not text.isprintable() or len(text) > MAX_KEY_CHARACTERS:
+            raise ReadError(NOT_A_MAPPING, line, text, "a key here is not plain text", "use a word as the key")
+        if place in self.lines:
+            message = f"this key already stands on line {self.lines[place]} of the same mapping"
+            raise ReadError(DUPLICATE_KEY, line, text, message, "keep one of the two")
+        frame.waiting = place
+        self.lines[place] = line
 
     def _place(self, value: object, line: int) -> Location:
         """Put `value` into the open container and return its location."""
         if len(self.lines) > MAX_NODES:
             raise ReadError(TOO_COMPLEX, line, f"{MAX_NODES} values", "too many values", "split or shorten the entry")
-        if not self.stack:
+        if not self._stack:
             self.root = value
             return ()
-        frame = self.stack[-1]
+        frame = self._stack[-1]
         if isinstance(frame.content, list):
             location: Location = (*frame.location, len(frame.content))
             self.lines[location] = line
             frame.content.append(value)
             return location
-        if frame.key is None:
+        if frame.waiting is None:
             raise ReadError(NOT_A_MAPPING, line, "", "a key here is not plain text", "use a word as the key")
-        location, frame.key = (*frame.location, frame.key), None
+        location, frame.waiting = frame.waiting, None
         frame.content[str(location[-1])] = value
         return location
 
 
-def _refuse_indirection(event: yaml.Event, line: int) -> None:
-    """Raise ReadError for an alias, an anchor or a tag."""
-    if isinstance(event, yaml.AliasEvent):
-        raise ReadError(ALIAS, line, f"*{event.anchor}", "an alias stands here", "write the value out")
-    if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+def _refuse_marks(event: yaml.ScalarEvent | yaml.CollectionStartEvent, line: int) -> None:
+    """Raise ReadError for an anchor or a tag."""
+    if event.anchor is not None:
         raise ReadError(ALIAS, line, f"&{event.anchor}", "an anchor stands here", "remove it and write values out")
-    tag = getattr(event, "tag", None)
-    if tag is not None:
-        raise ReadError(TAG, line, tag, "a YAML tag stands here", "remove the tag, keep the value")
+    if event.tag is not None:
+        raise ReadError(TAG, line, event.tag, "a YAML tag stands here", "remove the tag, keep the value")
 
 
 def _plain_value(text: str) -> str | int | float | bool | None:
     """Resolve an unquoted scalar as the core schema of YAML 1.2 does, without infinities and NaN."""
     if text in _WORDS:
         return _WORDS[text]
+    if text[0] not in _NUMBER_STARTS:
+        return text
     if _INTEGER.fullmatch(text):
         return int(text)
     return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def texts(document: Document) -> list[str]:
+    """Return every text value of `document`, in no order (keys are not included)."""
+    found: list[str] = []
+    stack: list[object] = [document.value]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, dict):
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+    return found
 
 
 def strings(document: Document) -> Iterator[tuple[Location, str]]:

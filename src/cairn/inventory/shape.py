@@ -36,6 +36,7 @@ _ARXIV_REPAIR = 'write it in quotes and without version: "2505.10978", or none'
 _LIST_FAULTS = ("tuple_type", "list_type")
 _BLOCK_FAULTS = ("model_type", "mapping_type", "dict_type")
 
+MOST_FAULTS = 1_000  # of one file; nobody reads more, and a hostile file can have hundreds of thousands
 Explained = tuple[Rule, str, str]  # the rule, what is wrong, how to repair it
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -47,7 +48,7 @@ def shape(model: type[Model], document: Document, extra: Mapping[str, str]) -> t
     try:
         return model.model_validate({**content, **extra}), repeated
     except ValidationError as error:
-        return None, repeated + [_finding(model, document, problem) for problem in _first_causes(error)]
+        return None, repeated + [_finding(model, document, problem) for problem in _first_causes(error)[:MOST_FAULTS]]
 
 
 def _first_causes(error: ValidationError) -> list[Any]:

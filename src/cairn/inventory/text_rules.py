@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from cairn.inventory.findings import WARNING, Finding, Rule, shown
-from cairn.inventory.reader import Document, Location, strings
+from cairn.inventory.reader import Document, Location, strings, texts
 
 LONGEST_TEXT_CHARACTERS = 6_000
 
@@ -18,9 +18,12 @@ LONG_TEXT = Rule("CA170", "long-text", f"A text has at most {LONGEST_TEXT_CHARAC
 
 EDITOR_COMMENT = "# yaml-language-server: $schema=../../schemas/entry.schema.json"
 
+_LINES_SHOWN_AS_SPACE = str.maketrans("\n", " ")
 _TODO = re.compile(r"\b(TODO|FIXME)\b")
 _TAGS = r"</?(script|iframe|object|embed|svg|style|link|meta|form|img)\b"
 _ACTIVE = re.compile(_TAGS + r"|javascript:|\bon\w+\s*=\s*[\"']", re.IGNORECASE)
+_TAG_START = re.compile("<[/a-z]", re.IGNORECASE)
+_QUOTED = re.compile(r"=\s*[\"']")
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
@@ -31,10 +34,23 @@ def is_todo(value: str) -> bool:
 
 def check_text(document: Document) -> Iterator[Finding]:
     """Yield what the text of a document and its values break."""
-    if _TODO.search(document.text):
+    if "TODO" in document.text or "FIXME" in document.text:
         yield from _marks(document)
-    for location, text in strings(document):
-        yield from _text(document, location, text)
+    if _may_break(texts(document)):
+        for location, text in strings(document):
+            yield from _text(document, location, text)
+
+
+def _may_break(found: list[str]) -> bool:
+    """Say cheaply whether any of many texts can break a rule; most files hold none that does."""
+    joined = "\n".join(found)
+    return (
+        not joined.translate(_LINES_SHOWN_AS_SPACE).isprintable()
+        or _TAG_START.search(joined) is not None
+        or _QUOTED.search(joined) is not None
+        or "javascript:" in joined.lower()
+        or max(map(len, found), default=0) > LONGEST_TEXT_CHARACTERS
+    )
 
 
 def _marks(document: Document) -> Iterator[Finding]:

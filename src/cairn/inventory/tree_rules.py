@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from cairn.inventory.findings import Finding, Rule, near, shown, slug
+from cairn.inventory.findings import Finding, Rule, first_errors, near, shown, slug
 from cairn.inventory.inspection import Inspected
 from cairn.inventory.models import NONE, SLUG_PATTERN, Entry
 from cairn.inventory.reader import Location
@@ -24,6 +24,7 @@ MOVED_TO_NOTHING = Rule("CA073", "moved-to-nothing", "moved_to leads to another 
 
 FOLDERS: Mapping[str, str] = {"methods": "method", "background": "background", "diagnostics": "diagnostic"}
 VOCABULARY_FOLDER = "vocab"
+BLOCKS = frozenset({"bibliography", "relations", "properties", "moved_to"})  # in which these rules name lines
 IDS = "ids that `cairn list --ids` prints"
 
 
@@ -57,7 +58,7 @@ def check_tree(cases: Sequence[Inspected], ids: AbstractSet[str]) -> Iterator[Fi
     by_arxiv = {case.entry.bibliography.arxiv: case.entry.id for case in cases}
     moved = {case.entry.id for case in cases if case.entry.moved_to != NONE}
     for case in cases:
-        yield from references(case, ids, by_arxiv)
+        yield from first_errors(references(case, ids, by_arxiv))
         yield from moves(case, ids, moved)
 
 
