@@ -9,7 +9,7 @@ from cairn.evidence.catalogue import STATUS
 from cairn.evidence.status import STATUSES
 from cairn.inventory import Entry, Inventory
 from cairn.inventory.collection import WITHOUT
-from cairn.inventory.criteria import FAMILY
+from cairn.inventory.criteria import FAMILY, STANDINGS
 from cairn.site.marks import badge
 from cairn.site.part import Part, Whole
 from cairn.site.subject import Subject
@@ -37,6 +37,7 @@ IN_SURVEY, NOT_IN_SURVEY = "yes", "no"
 # Shown at once; the other criteria stand behind a click.
 _FIRST = ("setting", "granularity", FAMILY, "methodology", _NEED, WITHOUT + _NEED, STATUS, "verdict")
 _LONG = 40
+_USUAL = ("method", STANDINGS[0])  # said of a row only where it is something else
 _CALLED = {
     SURVEY: "in the survey",
     FAMILY: "methodology family",
@@ -137,8 +138,8 @@ def _grouped(options: Options, inventory: Inventory) -> Html:
 def _row(subject: Subject, inventory: Inventory) -> Row:
     entry = subject.entry
     data = {name: " ".join(found) for name, found in _words(entry, inventory).items()}
-    note = element("small", f" {entry.kind}") if entry.kind != "method" else ""
-    name = join([link(entry.bibliography.name, f"{subject.id}.html"), note])
+    notes = [word for word in (entry.kind, *inventory.words_of(entry, "standing")) if word not in _USUAL]
+    name = join([link(entry.bibliography.name, f"{subject.id}.html"), *(element("small", f" {one}") for one in notes)])
     cells: list[Content | Ordered] = [name, str(entry.bibliography.year)]
     cells += [_label(entry, label, inventory) for label in _LABELS]
     cells += [Ordered(_label(entry, label, inventory), _place(entry, label, inventory)) for label in _SCALES]

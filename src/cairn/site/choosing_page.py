@@ -210,7 +210,7 @@ def _trust(pairs: Sequence[Trial], trials: dict[bool, tuple[Trial, ...]], invent
     )
     yield table(["Ranking", *(f"Among the first {top}" for top in TOPS), "Methods"],
                 [_rates(named, found) for named, found in trials.items()])  # fmt: skip
-    yield paragraph(element("strong", _verdict(trials)))
+    yield paragraph(element("strong", in_words(trials)))
     yield details("Each of these methods", _trial_table(trials[True], inventory))
 
 
@@ -220,7 +220,7 @@ def _rates(named: bool, trials: Sequence[Trial]) -> tuple[Content, ...]:
     return ("with the survey's names" if named else "without them", *shown, str(len(trials)))
 
 
-def _verdict(trials: dict[bool, tuple[Trial, ...]]) -> str:
+def in_words(trials: dict[bool, tuple[Trial, ...]]) -> str:
     """Say in words whether the ranking finds newer methods more often than chance does."""
     rates = [hit_rate(found, top) for found in trials.values() for top in TOPS]
     better = sum(hit > chance for hit, chance in rates)
