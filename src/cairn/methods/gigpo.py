@@ -30,9 +30,9 @@ from cairn.rollouts import Credit, Rollouts
 
 def anchor_groups(observation_keys: Tensor, group_ids: Tensor) -> Tensor:
     """Label each turn with its (task group, raw observation) pair. keys: (R, K); group_ids: (R,). Returns (R, K)."""
-    pairs = torch.stack([group_ids[:, None].expand_as(observation_keys), observation_keys], dim=-1)
-    labels: Tensor = torch.unique(pairs.reshape(-1, 2), dim=0, return_inverse=True)[1]
-    return labels.reshape(observation_keys.shape)
+    groups = torch.unique(group_ids, return_inverse=True)[1]
+    labels, keys = torch.unique(observation_keys, return_inverse=True)
+    return groups[:, None] * labels.numel() + keys
 
 
 def step_advantages(returns: Tensor, anchors: Tensor, turn_mask: Tensor, scale_by_std: bool, epsilon: float) -> Tensor:
@@ -49,8 +49,10 @@ def row_weighted_advantages(
     rows = turn_mask.nonzero()[:, 0]
     mean, std = torch.zeros_like(returns), torch.ones_like(returns)
     mean[rows] = group_mean(returns[rows], group_ids[rows])
+    if not scale_by_std:
+        return returns - mean
     std[rows] = group_std(returns[rows], group_ids[rows])
-    return (returns - mean) / (std + epsilon) if scale_by_std else returns - mean
+    return (returns - mean) / (std + epsilon)
 
 
 @dataclass(frozen=True)

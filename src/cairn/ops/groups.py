@@ -11,16 +11,13 @@ def group_mean(values: Tensor, groups: Tensor) -> Tensor:
 
     values: (N,) float. groups: (N,) long, any labels. Returns (N,).
     """
-    _, member = torch.unique(groups, return_inverse=True)
-    return (_sums(values, member) / _sums(torch.ones_like(values), member))[member]
+    return _Groups(values, groups).mean()
 
 
 def group_std(values: Tensor, groups: Tensor) -> Tensor:
     """Return, for each element, the unbiased standard deviation of its group, (N,); 0 in a group of one."""
-    _, member = torch.unique(groups, return_inverse=True)
-    squares = _sums((values - group_mean(values, groups)) ** 2, member)
-    degrees = (_sums(torch.ones_like(values), member) - 1).clamp_min(1)
-    return (squares / degrees).sqrt()[member]
+    members = _Groups(values, groups)
+    return members.std(values - members.mean())
 
 
 def standardise(values: Tensor, groups: Tensor, scale_by_std: bool, epsilon: float) -> Tensor:
@@ -32,10 +29,10 @@ def standardise(values: Tensor, groups: Tensor, scale_by_std: bool, epsilon: flo
     nothing can be learnt from a comparison with itself. (verl keeps the raw score in a group of one.)
     Source: arXiv 2402.03300, section 4.1.2; the unbiased std and epsilon as in volcengine/verl.
     """
-    centred = values - group_mean(values, groups)
-    spread = _range(values, groups)
-    centred = torch.where(spread == 0, torch.zeros_like(centred), centred)
-    return centred / (group_std(values, groups) + epsilon) if scale_by_std else centred
+    members = _Groups(values, groups)
+    differences = values - members.mean()
+    centred = differences.masked_fill(members.equal(), 0)
+    return centred / (members.std(differences) + epsilon) if scale_by_std else centred
 
 
 def leave_one_out(values: Tensor, groups: Tensor) -> Tensor:
@@ -49,19 +46,39 @@ def leave_one_out(values: Tensor, groups: Tensor) -> Tensor:
     `rloo_vectorized` gives 0, too); a group of equal values gets exactly 0. Limits: (n - 1) / n times this is
     `standardise` without the division; as n grows they become the same.
     """
-    _, member = torch.unique(groups, return_inverse=True)
-    sizes = _sums(torch.ones_like(values), member)[member]
-    return sizes / (sizes - 1).clamp_min(1) * standardise(values, groups, scale_by_std=False, epsilon=0.0)
+    members = _Groups(values, groups)
+    centred = (values - members.mean()).masked_fill_(members.equal(), 0)
+    sizes = members.counts[members.of].to(values.dtype)
+    return sizes / (sizes - 1).clamp_min(1) * centred
 
 
-def _range(values: Tensor, groups: Tensor) -> Tensor:
-    # The mean of equal floats may differ from them in the last bit, so equality is judged on the values themselves.
-    labels, member = torch.unique(groups, return_inverse=True)
-    high = values.new_full((labels.numel(),), -torch.inf).scatter_reduce(0, member, values, "amax")
-    low = values.new_full((labels.numel(),), torch.inf).scatter_reduce(0, member, values, "amin")
-    return (high - low)[member]
+class _Groups:
+    """Who belongs to which group, found once for all statistics."""
 
+    of: Tensor
+    counts: Tensor
 
-def _sums(values: Tensor, member: Tensor) -> Tensor:
-    size = int(member.max().item()) + 1 if member.numel() else 0
-    return values.new_zeros(size).index_add(0, member, values)
+    def __init__(self, values: Tensor, groups: Tensor) -> None:
+        """Set `of`: (N,) number of each element's group, and `counts`: (groups,) members."""
+        _, self.of, self.counts = torch.unique(groups, return_inverse=True, return_counts=True)
+        self.values, self._size = values, len(self.counts)
+
+    def mean(self) -> Tensor:
+        means: Tensor = self._sums(self.values) / self.counts
+        return means[self.of]
+
+    def std(self, differences: Tensor) -> Tensor:
+        """Return the unbiased standard deviation, from each value's difference to the mean."""
+        return (self._sums(differences**2) / (self.counts - 1).clamp_min(1)).sqrt()[self.of]
+
+    def equal(self) -> Tensor:
+        """Say of each element whether all values of its group are the same.
+
+        The mean of equal floats may differ from them in the last bit, so equality is judged on the values themselves.
+        """
+        high = self.values.new_full((self._size,), -torch.inf).scatter_reduce_(0, self.of, self.values, "amax")
+        low = self.values.new_full((self._size,), torch.inf).scatter_reduce_(0, self.of, self.values, "amin")
+        return (high == low)[self.of]
+
+    def _sums(self, values: Tensor) -> Tensor:
+        return values.new_zeros(self._size).index_add_(0, self.of, values)
