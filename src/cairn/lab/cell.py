@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from cairn.evidence.records import CurvePoint, Ledger, Record, Setting, Trajectory, spec_hash
+from cairn.evidence.records import CurvePoint, Ledger, Provenance, Record, Setting, Trajectory, spec_hash
 from cairn.lab.controls import NullControl
 from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.fidelity import measure_fidelity
@@ -126,9 +126,7 @@ def run_cell(cell: Cell, progress: Callable[[Point], None]) -> Record:
         curve=tuple(_curve_point(p) for p in points),
         trajectory=_trajectory(trainer),
         fidelity=fidelity,
-        provenance=describe_provenance(
-            cell.protocol_version, cell.protocol_hash, panel_digest(panel), cell.spec["model"]
-        ),
+        provenance=_provenance(cell, panel_digest(panel), cell.spec["model"]),
         host=describe_host(cell.spec["device"], started, seconds),
     )
 
@@ -139,9 +137,14 @@ def failed_record(cell: Cell, reason: str) -> Record:
         **_identity(cell),
         status="failed",
         reason=reason,
-        provenance=describe_provenance(cell.protocol_version, cell.protocol_hash, None, None),
+        provenance=_provenance(cell, None, None),
         host=describe_host(cell.spec["device"], utc_now(), 0.0),
     )
+
+
+def _provenance(cell: Cell, panel_hash: str | None, model_hash: str | None) -> Provenance:
+    packages = find(family_of(cell.task)).packages
+    return describe_provenance(cell.protocol_version, cell.protocol_hash, panel_hash, model_hash, packages)
 
 
 def _identity(cell: Cell) -> dict[str, Any]:

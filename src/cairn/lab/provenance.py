@@ -7,6 +7,7 @@ import os
 import platform
 import socket
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -21,16 +22,20 @@ DECISIVE_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "nump
 
 
 def describe_provenance(
-    protocol_version: str, protocol_hash: str, panel_hash: str | None, model_hash: str | None
+    protocol_version: str,
+    protocol_hash: str,
+    panel_hash: str | None,
+    model_hash: str | None,
+    packages: Iterable[str] = (),
 ) -> Provenance:
-    """Collect what decides a result."""
+    """Collect what decides a result. packages: those that the task needs besides the ones that every run needs."""
     commit, dirty = _commit()
     return Provenance(
         protocol_version=protocol_version,
         protocol_hash=protocol_hash,
         panel_hash=panel_hash,
         model_hash=model_hash,
-        packages={name: found for name in DECISIVE_PACKAGES if (found := _version(name))},
+        packages={name: found for name in (*DECISIVE_PACKAGES, *packages) if (found := _version(name))},
         python=platform.python_version(),
         lock_hash=_lock_hash(),
         commit=commit,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cairn.errors import UserError
-from cairn.lab.task import EXACT, Recipe, Task, knob, paragraphs
+from cairn.lab.task import EXACT, Task, knob, paragraphs
 from cairn.lab.world import BoolArray, FloatArray, IntArray, World
 
 SIDES = ("left", "down", "right", "up")  # in the order of gymnasium's actions
@@ -40,7 +40,7 @@ class Knobs:
     size: int = knob(4, "rows and columns of the map, 2 to 8")
     ice: float = knob(0.8, "chance that a place of the map is ice and no hole (maps without a way are drawn again)")
     slippery: bool = knob(True, "whether a move goes astray to either side, each one time in three")
-    horizon: int = knob(24, "turns, 2 to 200")
+    horizon: int = knob(32, "turns, 2 to 200")
 
     def __post_init__(self) -> None:
         if not 2 <= self.size <= len(NUMBERS):
@@ -186,7 +186,6 @@ TASK = Task(
     vocabulary=vocabulary,
     clean=Guide(skills=(1.0,)),
     noisy=Guide(skills=(0.6, 0.5, 0.4, 0.3, 0.2, 0.15)),
-    recipe=Recipe(),
     exact=f"{EXACT} (the transition table is gymnasium's)",
     packages=("gymnasium",),
 )
