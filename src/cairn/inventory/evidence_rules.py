@@ -25,12 +25,14 @@ CONFIDENCE = Rule(
 SURVEY_SOURCE = Rule("CA154", "survey-source", "The survey's labels rest on a source of kind survey.")
 UNSEEN = Rule("CA155", "unseen-yes", "A mark `yes` has evidence that was seen.")
 SOURCE_DAY = Rule("CA156", "source-day", "The `date` of a source is a day that has come, as YYYY-MM-DD, or unknown.")
+READING = Rule("CA157", "reading", "A mark for compute that is not `no` or `unknown` says which reading it meets.")
 
 READ_IN_DEPTH = frozenset({"paper", "repo", "docs", "pages"})
 OF_A_REPOSITORY = frozenset({"repo", "readme", "docs", "pages"})
 OF_THE_PAPER = frozenset({"paper", "abstract"})
 SURVEY = "survey"
-SEEN = "yes"
+SEEN, PARTLY = "yes", "partial"
+TWO_READINGS = "compute_controlled_baseline"  # "the same compute budget, or an explicit comparison of compute"
 
 _UNSEEN = re.compile(r"(unknown|none|not (seen|read|found|reported|stated|given|established|known))\b", re.IGNORECASE)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -42,6 +44,7 @@ def check(case: Inspected, around: Around) -> Iterator[Finding]:
     yield from days(case, around.today)
     yield from accounts(case)
     yield from marks(case)
+    yield from readings(case)
     yield from standing(case)
 
 
@@ -113,6 +116,21 @@ def marks(case: Inspected) -> Iterator[Finding]:
             message = "the mark is yes, and its evidence says that it was not seen"
             repair = "say under `text` what was seen, or write unknown (no, where the whole was read)"
             yield case.finding(UNSEEN, place, mark.status, message, repair)
+
+
+def readings(case: Inspected) -> Iterator[Finding]:
+    """Yield marks that leave open which reading of their item they meet, and readings where there is no choice."""
+    for item, mark in case.entry.reporting.marks():
+        asked = item == TWO_READINGS and mark.status in (SEEN, PARTLY)
+        if bool(mark.readings) is asked:
+            continue
+        place = ("reporting", item, "readings")
+        if asked:
+            repair = "add `readings: [same-budget]` or `[explicit-comparison]`, or both, as the evidence shows"
+            yield case.finding(READING, place, mark.status, "it is open which reading the evidence shows", repair)
+        else:
+            message = f"only {TWO_READINGS} with the status yes or partial has readings"
+            yield case.finding(READING, place, ", ".join(mark.readings), message, "remove this line")
 
 
 def standing(case: Inspected) -> Iterator[Finding]:

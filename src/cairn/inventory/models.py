@@ -184,6 +184,9 @@ class Mark(Block):
     """One item of the reporting checklist. An `unknown` mark says where we looked."""
 
     status: str = _word("marks", "whether the item is reported")
+    readings: tuple[str, ...] = _word(
+        "readings", "of an item that asks for one thing or another: which the evidence shows", default=()
+    )
     evidence: tuple[Evidence, ...] = Field(min_length=1)
 
 
