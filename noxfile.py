@@ -96,6 +96,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Search for an input that breaks the loader, guided by coverage: `nox -s fuzz -- --seconds 120`."""
+    _install(session, "-e.", groups=["fuzz", "test"])
+    session.run("python", "-m", "tests.inventory.fuzz.guided", *session.posargs)
+
+
+@nox.session(default=False)
 def model(session: nox.Session) -> None:
     """Make the embedded model again from its recipe and compare it with the shipped one, bit for bit."""
     _install(session, "-e.[run]", groups=["test"])
@@ -159,7 +166,7 @@ def lock(session: nox.Session) -> None:
     lines = LOCK.read_text().splitlines()
     torch = next(line for line in lines if line.startswith("torch=="))
     session.install(torch)
-    session.install(".[export,run,ray,trl]", *_group("dev"))
+    session.install(".[export,run,ray,trl]", *_group("dev"), *_group("fuzz"))
     frozen = session.run("python", "-m", "pip", "freeze", "--exclude", "cairn-credit", silent=True)
     # The label after `+` names the build of torch, not its release; every build of the release may be used.
     pins = [line.partition("+")[0] for line in str(frozen).splitlines() if "==" in line and not line.startswith("#")]

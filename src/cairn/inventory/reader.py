@@ -93,7 +93,7 @@ def read(path: Path, file: str) -> Document:
     try:
         builder.take(_LOADER(text))
     except yaml.MarkedYAMLError as error:
-        raise _syntax(error) from error
+        raise _syntax(error, text.count("\n") + 1) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         repair = "delete the character, or check quotes, indentation and brackets"
         raise ReadError(SYNTAX, _unprintable_line(text), "", "not YAML: no text can be read here", repair) from error
@@ -116,11 +116,11 @@ _SYNTAX_REPAIRS: Mapping[str, str] = {
 }
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> ReadError:
-    """Return the parser's error with its line and the repair for what usually causes it."""
+def _syntax(error: yaml.MarkedYAMLError, lines: int) -> ReadError:
+    """Return the parser's error with its line, one of the file's `lines`, and the repair for what usually causes it."""
     problem_is_end = "end of stream" in str(error.problem)  # then it is where it begins that must be mended
     mark = (error.context_mark if problem_is_end else error.problem_mark) or error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else 1
+    line = min(mark.line + 1, lines) if mark else 1  # the parser counts a line behind the last one
     problem = " ".join(part for part in (error.context, error.problem) if part)
     begun = error.context_mark.line + 1 if error.context_mark else line
     begins = f" (which begins on line {begun})" if begun < line else ""
