@@ -70,7 +70,7 @@ def test_in_a_terminal_it_asks_until_it_can_read_the_answer(monkeypatch: pytest.
     inventory = load()
     given = iter(["agentik", "agentic", "0", "60", "", "no", "", "", "none"])
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr(choosing.Prompt, "ask", lambda *_, **__: next(given))
+    monkeypatch.setattr("rich.prompt.Prompt.ask", lambda *_, **__: next(given))
     case = choosing._ask(inventory, load_tree(inventory))
     assert dict(case.answers) == {"setting": "agentic", "turns": "very-many", "verifiable": "no"}
     assert (case.compute, case.aux) == (None, frozenset({"none"}))

@@ -12,6 +12,8 @@ The marks, as status and accounts (p paper, r repository, t third party); unlist
 and four reports ca_overhead in part (paper). Of the core methods the made-up survey says 0 of 4 for hours, 2 of 4 for
 variance, 0 of 4 for compute control. Its Table 12 is about one, two and four: ✓ ✓ ✓ for the model, no ✓ for hours, one
 for variance and two for compute control, the columns of both lost.
+
+Compute control of one shows both readings, that of three an explicit comparison, that of five the same budget.
 """
 
 from __future__ import annotations
@@ -35,19 +37,21 @@ from cairn.paths import data_root
 HOURS, VARIANCE, COMPUTE, MODEL = "gpu_hours", "variance", "compute_controlled_baseline", "base_model"
 OVERHEAD = "ca_overhead"
 MARKS = {
-    "one": {HOURS: "yes r", VARIANCE: "yes p", COMPUTE: "yes pt", MODEL: "yes p"},
+    "one": {HOURS: "yes r", VARIANCE: "yes p", COMPUTE: "yes pt se", MODEL: "yes p"},
     "two": {HOURS: "partial p", VARIANCE: "yes pr", COMPUTE: "no p", MODEL: "partial r"},
-    "three": {HOURS: "no p", VARIANCE: "yes t", COMPUTE: "partial t", MODEL: "yes p"},
+    "three": {HOURS: "no p", VARIANCE: "yes t", COMPUTE: "partial t e", MODEL: "yes p"},
     "four": {HOURS: "unknown r", VARIANCE: "no p", OVERHEAD: "partial p"},
-    "five": {HOURS: "yes p", VARIANCE: "yes p", COMPUTE: "yes p", MODEL: "yes p"},
+    "five": {HOURS: "yes p", VARIANCE: "yes p", COMPUTE: "yes p s", MODEL: "yes p"},
 }
+READINGS = {"s": "same-budget", "e": "explicit-comparison"}
 ACCOUNTS = {"p": "paper", "r": "repository", "t": "third_party"}
 
 
 def _mark(text: str) -> Mark:
-    status, letters = text.split()
+    status, letters, *readings = text.split()
     shown = [{"account": ACCOUNTS[one], "text": f"seen in {one}", "from": ["s1"]} for one in letters]
-    return Mark.model_validate({"status": status, "evidence": shown})
+    read = [READINGS[one] for one in "".join(readings)]
+    return Mark.model_validate({"status": status, "readings": read, "evidence": shown})
 
 
 def _entry(template: Entry, name: str) -> Entry:
@@ -138,6 +142,26 @@ def test_counts_under_each_standard(
     tally = next(gap for gap in audit.gaps if gap.item.key == item).tally(scope, standard)
     assert tuple(tally.counts[status] for status in ("yes", "partial", "no", "unknown")) == counts
     assert sum(tally.counts.values()) == tally.methods == {"core": 4, "all": 5}[scope]
+
+
+@pytest.mark.parametrize(
+    ("reading", "scope", "standard", "counts"),
+    [
+        # one yes; three partial for the other reading; two no; four unknown
+        ("same-budget", "core", "any", {"yes": 1, "partial": 0, "no": 1, "unknown": 1, "other": 1}),
+        ("explicit-comparison", "core", "any", {"yes": 1, "partial": 1, "no": 1, "unknown": 1, "other": 0}),
+        ("explicit-comparison", "all", "any", {"yes": 1, "partial": 1, "no": 1, "unknown": 1, "other": 1}),
+        ("same-budget", "all", "paper_only", {"yes": 1, "partial": 0, "no": 1, "unknown": 3, "other": 0}),
+    ],
+)
+def test_counts_under_each_reading(
+    reading: str, scope: str, standard: str, counts: dict[str, int], audit: LiteratureAudit
+) -> None:
+    (found,) = [one for one in audit.reading_tallies if (one.reading, one.scope, one.standard)
+                == (reading, scope, standard)]  # fmt: skip
+    assert found.item == COMPUTE
+    assert {word: found.counts[word] for word in counts} == counts
+    assert sum(found.counts.values()) == found.methods
 
 
 def test_gaps_are_ranked_by_what_core_methods_report(audit: LiteratureAudit) -> None:

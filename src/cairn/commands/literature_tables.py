@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 
 from cairn.commands.terminal import add, folded, heading, printable, table
-from cairn.evidence.literature import LiteratureAudit, Tally
+from cairn.evidence.literature import READINGS_NOTE, LiteratureAudit, Tally
 from cairn.evidence.literature_matrix import LiteratureMark
 from cairn.evidence.literature_survey import Contradiction
 
@@ -23,6 +23,7 @@ def print_literature(console: Console, audit: LiteratureAudit) -> None:
     """Print the five parts of the audit, the matrix first."""
     _print_matrix(console, audit)
     _print_gaps(console, audit)
+    _print_readings(console, audit)
     _print_table_12(console, audit)
     _print_coarse(console, audit)
     _print_contradictions(console, audit.contradictions)
@@ -66,6 +67,22 @@ def _print_gaps(console: Console, audit: LiteratureAudit) -> None:
             counts = [_counts(tally, audit) for tally in gap.tallies if tally.scope == scope]
             add(rows, str(gap.rank), _wrapped(gap.item.key, console), gap.item.priority, *counts)
         console.print(rows)
+
+
+def _print_readings(console: Console, audit: LiteratureAudit) -> None:
+    """Print the counts of an item under each of its readings."""
+    for item in dict.fromkeys(one.item for one in audit.reading_tallies):
+        heading(console, f"{item.replace('_', ' ')}, each reading by itself")
+        for reading, text in audit.readings.items():
+            _line(console, f"  {reading}: {' '.join(text.split())}")
+        columns = [standard.replace("_", " ") for standard in audit.standards]
+        rows = table("reading", "methods", *columns, whole=["reading", "methods", *columns])
+        found = [one for one in audit.reading_tallies if one.item == item]
+        for reading, scope in dict.fromkeys((one.reading, one.scope) for one in found):
+            tallies = [one for one in found if (one.reading, one.scope) == (reading, scope)]
+            add(rows, reading, f"{scope} {tallies[0].methods}", *(_counts(one, audit) for one in tallies))
+        console.print(rows)
+        _line(console, READINGS_NOTE)
 
 
 def _wrapped(item: str, console: Console) -> str:

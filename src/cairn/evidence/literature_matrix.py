@@ -47,6 +47,7 @@ class LiteratureMark(Evidence):
     entry: str
     item: str
     status: str
+    readings: tuple[str, ...]
     accounts: tuple[str, ...]
     evidence: tuple[Observation, ...]
 
@@ -105,6 +106,7 @@ def _mark(entry: Entry, item: str, mark: Mark, accounts: Sequence[str]) -> Liter
         entry=entry.id,
         item=item,
         status=mark.status,
+        readings=mark.readings,
         accounts=tuple(one for one in accounts if one in shown),
         evidence=observations,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from cairn.evidence.literature import Gap, LiteratureAudit, Scope, Tally, matrix_csv
+from cairn.evidence.literature import READINGS_NOTE, Gap, LiteratureAudit, Scope, Tally, matrix_csv
 from cairn.evidence.literature_matrix import LiteratureMark, MatrixRow
 from cairn.evidence.literature_survey import Agreement, Cell, CoarseComparison, Contradiction, Degree, LostRow
 from cairn.inventory import Inventory
@@ -119,7 +119,7 @@ def _gaps(audit: LiteratureAudit) -> Iterator[str]:
         f"Core methods ({audit.core}) by mark, any account, least reported first; numbered as the columns above",
     )
     yield paragraph(
-        "Three readings: "
+        "Three standards of evidence: "
         + "; ".join(f"{words(name)}: {told}" for name, told in audit.standards.items())
         + ". What a paper shows by itself lies between the last two. Items that as many methods report share a rank."
     )
@@ -128,6 +128,21 @@ def _gaps(audit: LiteratureAudit) -> Iterator[str]:
         yield f"### {title}"
         head = ["Item", "Rank", "Priority", *(words(name).capitalize() for name in audit.standards)]
         yield table(head, [_gap(gap, scope, shown, audit) for gap in audit.gaps])
+    yield from _readings(audit, shown)
+
+
+def _readings(audit: LiteratureAudit, shown: Sequence[str]) -> Iterator[str]:
+    """Yield, for each item that asks for one thing or another, its counts under each reading."""
+    for item in dict.fromkeys(one.item for one in audit.reading_tallies):
+        yield f"### {words(item).capitalize()}, each reading by itself"
+        yield bullets(f"{words(reading)}: {told}" for reading, told in audit.readings.items())
+        found = [one for one in audit.reading_tallies if one.item == item]
+        rows = []
+        for reading, scope in dict.fromkeys((one.reading, one.scope) for one in found):
+            tallies = [one for one in found if (one.reading, one.scope) == (reading, scope)]
+            rows.append((words(reading), f"{scope}, {tallies[0].methods}", *(_tally(one, shown) for one in tallies)))
+        yield table(["Reading", "Methods", *(words(name).capitalize() for name in audit.standards)], rows)
+        yield paragraph(READINGS_NOTE)
 
 
 def _gap(gap: Gap, scope: Scope, shown: Sequence[str], audit: LiteratureAudit) -> tuple[Content, ...]:
