@@ -25,6 +25,10 @@ LOCK = ROOT / "constraints.txt"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 # Newest releases that rliable runs with: its bootstrap (arch below 8) breaks on pandas 3, which the lock names.
 RLIABLE = ("rliable==1.2.0", "arch==7.2.0", "pandas==2.3.3")
+TORCHRL = "torchrl==0.14.1"
+VERL = "verl==0.9.1"
+# What `verl.trainer.ppo.core_algos` imports beside torch; the ranges are verl's own.
+VERL_NEEDS = ("codetiming==1.4.0", "omegaconf==2.4.0", "ray==2.60.0", "tensordict==0.10.0", "transformers==5.10.4")
 # Small models gain nothing from a second thread, and no check may depend on a model hub.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
@@ -153,6 +157,27 @@ def oracle_stats(session: nox.Session) -> None:
     session.run("pytest", "tests/evidence/test_stats_oracle.py", *session.posargs, env=OFFLINE)
 
 
+@nox.session(name="oracle-torchrl", default=False)
+def oracle_torchrl(session: nox.Session) -> None:
+    """Compare GAE and TD(lambda) with torchrl; `-- --write` renews its table in docs/semantics.md."""
+    _install(session, "-e.", "torch", TORCHRL, groups=["test"])
+    _ask_oracle(session, "torchrl")
+
+
+@nox.session(name="oracle-verl", default=False)
+def oracle_verl(session: nox.Session) -> None:
+    """Compare group comparisons, GAE and REINFORCE++ with verl; `-- --write` renews its table in docs/semantics.md."""
+    _install_verl(session)
+    _ask_oracle(session, "verl")
+
+
+@nox.session(name="bench-credit", default=False)
+def bench_credit(session: nox.Session) -> None:
+    """Time our credit functions beside verl's; arguments go to `cairn bench credit`."""
+    _install_verl(session)
+    session.run("cairn", "bench", "credit", *session.posargs, env=OFFLINE)
+
+
 @nox.session(default=False)
 def review(session: nox.Session) -> None:
     """Compare the layout of the repository with the Scientific Python guide."""
@@ -180,6 +205,26 @@ def _group(name: str) -> tuple[str, ...]:
 def _install(session: nox.Session, *packages: str, groups: list[str] | None = None) -> None:
     """Install packages and dependency groups at the versions of the lock."""
     session.install("-c", str(LOCK), *packages, *(word for name in groups or [] for word in _group(name)))
+
+
+def _install_verl(session: nox.Session) -> None:
+    """Install verl with what its estimators import, and not the trainer's other packages.
+
+    All of them took ten minutes and 0.4 GB more on two cores; without a GPU they are of no use. Transformers must be
+    older than that of the lock. The wheel of verl brings a package `tests`, which would hide ours.
+    """
+    _install(session, "-e.", "torch", groups=["test"])
+    session.install(*VERL_NEEDS)
+    session.install("--no-deps", VERL)
+    stray = "import shutil, sysconfig; shutil.rmtree(sysconfig.get_path('purelib') + '/tests', ignore_errors=True)"
+    session.run("python", "-c", stray)
+
+
+def _ask_oracle(session: nox.Session, name: str) -> None:
+    if session.posargs == ["--write"]:
+        session.run("python", "-m", "tests.oracles.semantics", name, "--write", env=OFFLINE)
+    else:
+        session.run("pytest", f"tests/oracles/test_{name}.py", *session.posargs, env=OFFLINE)
 
 
 def _smoke(session: nox.Session, methods: list[str]) -> None:

@@ -11,6 +11,7 @@ import typer
 from cairn import __version__
 from cairn.commands import (
     auditing,
+    bench,
     catalogue,
     choosing,
     entry,
@@ -65,6 +66,7 @@ app.command("power")(planning.power)
 app.command("run")(running.run)
 app.command("report")(reporting.report)
 app.add_typer(auditing.audit, name="audit")
+app.add_typer(bench.bench, name="bench")
 app.command("tasks")(tools.tasks)
 app.command("credit")(tools.credit)
 app.command("site")(tools.site)
