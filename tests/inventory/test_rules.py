@@ -179,11 +179,14 @@ def test_no_module_with_rules_is_left_out() -> None:
 def test_where_many_words_are_known_the_repair_says_how_many_and_where(tree: Path, findings: Check) -> None:
     few = [f"word-{number}" for number in range(MOST_WORDS_PRINTED)]
     assert near("zzz", few).count("word-") == MOST_WORDS_PRINTED
-    assert near("zzz", [*few, "one-more"], "in its file") == f"use one of the {MOST_WORDS_PRINTED + 1} in its file"
+    assert (
+        near("zzz", [*few, "one-more"], "words of its file")
+        == f"use one of the {MOST_WORDS_PRINTED + 1} words of its file"
+    )
     assert near("word-77", [*few, "one-more"]).startswith("did you mean word-7")
     _replace("benchmarks: [gsm8k, math]", "benchmarks: [zzzzzz]")(tree)
     (found,) = [finding for finding in findings() if finding.file == ALPHA]
-    assert found.repair.endswith(" in inventory/vocab/benchmarks.yaml")
+    assert found.repair.endswith(" words of inventory/vocab/benchmarks.yaml")
 
 
 def test_a_mark_that_is_left_is_not_also_called_an_unknown_word(tree: Path, findings: Check) -> None:

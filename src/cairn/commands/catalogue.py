@@ -16,6 +16,7 @@ from cairn.errors import UserError
 from cairn.evidence.catalogue import STATUS
 from cairn.inventory import Entry, Finding, Inventory, Reading, read_all
 from cairn.inventory.findings import near
+from cairn.inventory.tree_rules import IDS
 from cairn.paths import data_root
 
 
@@ -153,5 +154,5 @@ def _files_of(entry_id: str, root: Path) -> set[str]:
     files = {path.stem: path.relative_to(root).as_posix() for path in (root / "inventory").glob("*/*.yaml")}
     entries = {stem: file for stem, file in files.items() if "/vocab/" not in file}
     if entry_id not in entries:
-        raise UserError("no file and no entry has this name", value=entry_id, repair=near(entry_id, entries))
+        raise UserError("no file and no entry has this name", value=entry_id, repair=near(entry_id, entries, IDS))
     return {entries[entry_id]}

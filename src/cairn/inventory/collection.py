@@ -14,6 +14,7 @@ from cairn.inventory.findings import near
 from cairn.inventory.grid import Grid, arrange
 from cairn.inventory.lint import read_all
 from cairn.inventory.models import Entry
+from cairn.inventory.tree_rules import IDS
 from cairn.inventory.vocabulary import Vocabularies, Vocabulary
 from cairn.paths import data_root
 
@@ -49,7 +50,7 @@ class Inventory:
         """Return the entry named `entry_id`. Raises UserError with near matches when there is none."""
         if entry_id in self._by_id:
             return self._by_id[entry_id]
-        raise UserError("no entry has this id", value=entry_id, repair=near(entry_id, self.ids))
+        raise UserError("no entry has this id", value=entry_id, repair=near(entry_id, self.ids, IDS))
 
     @cached_property
     def _by_id(self) -> dict[str, Entry]:

@@ -150,7 +150,7 @@ def check_tree(
         return  # a list that cannot be read is a finding of its own
     for location, word, known in _names(tree, vocabularies, ids):
         if word not in known:
-            repair = near(word, known, IDS)
+            repair = near(word, known, IDS if known is ids else "")
             yield Finding(UNKNOWN_PART, FILE, document.line(location), shown(word), "no such name here", repair)
 
 

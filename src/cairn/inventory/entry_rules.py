@@ -59,7 +59,7 @@ def _unknown(
     if vocabulary in vocabularies and word not in vocabularies[vocabulary].words:
         known = vocabularies[vocabulary].words
         file = f"inventory/vocab/{vocabulary}.yaml"
-        yield case.finding(WORD, location, word, f"not a word of {file}", near(word, known, f"in {file}"))
+        yield case.finding(WORD, location, word, f"not a word of {file}", near(word, known, f"words of {file}"))
 
 
 def kinds(case: Inspected) -> Iterator[Finding]:

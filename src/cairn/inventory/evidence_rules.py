@@ -58,7 +58,7 @@ def source_keys(case: Inspected) -> Iterator[Finding]:
         for index, key in enumerate(value):
             if key not in case.entry.sources:
                 message = "this source is not defined"
-                repair = near(key, case.entry.sources, "under `sources`") + f", or define {key} under `sources`"
+                repair = near(key, case.entry.sources, "keys of `sources`") + f", or define {key} under `sources`"
                 yield case.finding(UNDEFINED_SOURCE, (*location, index), key, message, repair)
     for key in case.entry.sources:
         if key not in used:

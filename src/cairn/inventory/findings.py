@@ -87,7 +87,7 @@ def slug(text: str) -> str:
 def near(word: str, known: Iterable[str], listed: str = "") -> str:
     """Return a repair that offers the known words nearest to `word`; all when none is near and they are few.
 
-    listed: where the words stand, with its preposition, for the case that they are many: "in inventory/vocab/x.yaml".
+    listed: what they are and where they stand, for the case that they are many: "words of inventory/vocab/x.yaml".
     """
     words = sorted(set(known))
     by_folded = {candidate.casefold(): candidate for candidate in words}
@@ -95,5 +95,5 @@ def near(word: str, known: Iterable[str], listed: str = "") -> str:
     if close:
         return "did you mean " + " or ".join(by_folded[match] for match in close) + "?"
     if len(words) > MOST_WORDS_PRINTED:
-        return f"use one of the {len(words)} " + (listed or f"that there are, such as {', '.join(words[:3])}")
+        return f"use one of the {len(words)} " + (listed or f"names that there are, such as {', '.join(words[:3])}")
     return "use one of: " + ", ".join(words) if words else "no word is defined yet"

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -188,23 +188,13 @@ class _Builder:
         self.lines: dict[Location, int] = {}
         self._stack: list[_Frame] = []
         self._documents = 0
-        self._take: Mapping[type[yaml.Event], Callable[[Any, int], None]] = {
-            yaml.ScalarEvent: self._scalar,
-            yaml.MappingStartEvent: self._mapping,
-            yaml.SequenceStartEvent: self._sequence,
-            yaml.MappingEndEvent: self._end,
-            yaml.SequenceEndEvent: self._end,
-            yaml.AliasEvent: self._alias,
-            yaml.DocumentStartEvent: self._document,
-        }
 
     def take(self, parser: Any) -> None:
         """Take all events of a parser. Raises ReadError, and what the parser raises."""
-        handlers = self._take
         while (event := parser.get_event()) is not None:
-            handler = handlers.get(type(event))
+            handler = self._HANDLERS.get(type(event))
             if handler is not None:
-                handler(event, event.start_mark.line + 1)
+                handler(self, event, event.start_mark.line + 1)
 
     def _document(self, _: yaml.Event, line: int) -> None:
         self._documents += 1
@@ -270,6 +260,16 @@ class _Builder:
         location, frame.waiting = frame.waiting, None
         frame.content[str(location[-1])] = value
         return location
+
+    _HANDLERS: ClassVar[Mapping[type[yaml.Event], Callable[[Any, Any, int], None]]] = {
+        yaml.ScalarEvent: _scalar,
+        yaml.MappingStartEvent: _mapping,
+        yaml.SequenceStartEvent: _sequence,
+        yaml.MappingEndEvent: _end,
+        yaml.SequenceEndEvent: _end,
+        yaml.AliasEvent: _alias,
+        yaml.DocumentStartEvent: _document,
+    }
 
 
 def _refuse_marks(event: yaml.ScalarEvent | yaml.CollectionStartEvent, line: int) -> None:
