@@ -114,9 +114,22 @@ def test_records_of_another_configuration_are_not_mixed_in(
     assert contents(tmp_path) == before
 
 
+def test_another_task_gets_the_arms_and_claims_of_the_first(cairn: Command, tmp_path: Path) -> None:
+    outcome = cairn("run", "gigpo", *SMOKE, "--seeds", "1", "--out", tmp_path, "--task", "lake-slippery=yes", "--json")
+    assert outcome.code == 0, outcome.err
+    report = json.loads(outcome.out)
+    assert {arm["task"] for arm in report["arms"]} == {"lake-slippery=yes"}
+    first = {arm.name for arm in REPRODUCTION.arms if not arm.tasks or REPRODUCTION.tasks[0] in arm.tasks}
+    assert {arm["arm"] for arm in report["arms"]} == first
+    assert 0 < len(report["claims"]) <= len(REPRODUCTION.claims)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["gigpo", *SMOKE, "--task", "maze"], "Choose one of"),
+        (["gigpo", *SMOKE, "--task", "lake-colour=1"], "unknown knob"),
+        (["gigpo", *SMOKE, "--task", "lake-prompt=whole"], "unknown prompt form"),
         (["gigp"], "did you mean gigpo"),
         (["carl"], "no reproduction of this entry"),
         (["gigpo", "--preset", "smok"], "smoke, cpu, gpu"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,12 @@ from cairn.lab.world import join
 from cairn.methods.grpo import GRPO
 
 EPISODES = 20_000
-KNOBS = [Knobs(), Knobs(slippery=False), Knobs(size=5, ice=0.7, horizon=13), Knobs(size=2, horizon=3)]
+KNOBS = [
+    Knobs(),
+    Knobs(slippery=True),
+    Knobs(size=5, ice=0.7, slippery=True, astray=0.3, horizon=13),
+    Knobs(size=2, horizon=3),
+]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +73,7 @@ def test_values_are_those_of_a_recursion_on_gymnasium_s_table(skater: LanguageMo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("knobs", "seed"), [(Knobs(), 1), (Knobs(slippery=False), 2)], ids=["slippery", "sure"])
+@pytest.mark.parametrize(("knobs", "seed"), [(Knobs(), 2), (Knobs(slippery=True), 1)], ids=["sure", "slippery"])
 def test_success_is_that_of_stepping_gymnasium(skater: LanguageModel, knobs: Knobs, seed: int) -> None:
     """Within three standard errors of episodes that gymnasium plays itself."""
     exact, policy = _policy(skater, knobs, seed)
@@ -94,7 +100,7 @@ def test_what_is_told_is_what_gymnasium_does(knobs: Knobs) -> None:
     """Read off the table of the same map without slipping: where a move leads, and what letter stands there."""
     for seed in range(5):
         world = lake.build(knobs, seed)
-        sure = lake.make_environment(Knobs(size=knobs.size, ice=knobs.ice, slippery=False), seed)
+        sure = lake.make_environment(replace(knobs, slippery=False), seed)
         letters = sure.desc.ravel().astype(str)
         for state, moves in sure.P.items():
             words = world.observations[state].split()
@@ -117,12 +123,17 @@ def test_knobs_do_what_they_say() -> None:
     assert sum(lake.build(Knobs(ice=0.6), seed).terminal.sum() for seed in range(20)) > 20 * 4
     assert lake.build(Knobs(size=6), 0).n_states == 36
     assert lake.build(Knobs(horizon=9), 0).horizon == 9
-    assert lake.build(Knobs(slippery=False), 0).successors.shape[2] == 1
-    assert lake.build(Knobs(), 0).probabilities[0, :4] == pytest.approx(1 / 3)
-    assert lake.TASK.make_knobs({"slippery": "no"}) == Knobs(slippery=False)
+    assert lake.build(Knobs(), 0).successors.shape[2] == 1
+    slippery = Knobs(slippery=True)
+    assert lake.build(slippery, 0).probabilities[0, :4] == pytest.approx(1 / 3), "as gymnasium has it"
+    assert lake.build(replace(slippery, astray=0.2), 0).probabilities[0, 1] == pytest.approx([0.1, 0.8, 0.1])
+    assert lake.TASK.make_knobs({"slippery": "no"}) == Knobs()
+    assert lake.TASK.make_knobs({"slippery": "yes"}) == slippery
 
 
-@pytest.mark.parametrize("wrong", [{"size": 9}, {"size": 1}, {"ice": 0}, {"horizon": 201}, {"slippery": "maybe"}])
+@pytest.mark.parametrize(
+    "wrong", [{"size": 9}, {"size": 1}, {"ice": 0}, {"horizon": 201}, {"slippery": "maybe"}, {"astray": 1.1}]
+)
 def test_wrong_knobs_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="knob"):
         lake.TASK.make_knobs(wrong)
@@ -131,8 +142,8 @@ def test_wrong_knobs_are_refused(wrong: dict[str, Any]) -> None:
 def test_the_best_moves_are_safe_and_short() -> None:
     """On sure ice the clean teacher takes a shortest way: as many turns as a breadth-first search on the table."""
     for seed in range(5):
-        world = lake.build(Knobs(slippery=False), seed)
-        table = lake.make_environment(Knobs(slippery=False), seed).P
+        world = lake.build(Knobs(), seed)
+        table = lake.make_environment(Knobs(), seed).P
         steps, state = 0, 0
         while not world.terminal[state]:
             state, steps = int(world.successors[state, int(lake.best_moves(world)[state].argmax()), 0]), steps + 1
@@ -159,15 +170,21 @@ def test_no_map_of_the_protocol_is_both_trained_on_and_evaluated_on() -> None:
     assert min(map(len, maps)) > 10
 
 
-def test_without_gymnasium_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gymnasium.envs.toy_text.frozen_lake", None)
+def test_without_gymnasium_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "gymnasium" else there(name))
     with pytest.raises(UserError, match=r"cairn-credit\[tasks\]"):
         lake.build(Knobs(), 0)
+    toy = Reproduction("toy", "A toy", ("lake",), (Arm("paper", "method", "The rule.", GRPO()),), ())
+    plan = Plan(toy, read_protocol(), "smoke", (5,), "cpu", tmp_path / "out", resume=False, workers=1)
+    with pytest.raises(UserError, match=r"cairn-credit\[tasks\]"):
+        run(plan, _Silent())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_reproduction_may_name_it(tmp_path: Path) -> None:
     """All arms on three tasks of the family, at the preset that takes seconds, and the report of that."""
-    tasks = ("lake", "lake-slippery=no", "lake-prompt=history")
+    tasks = ("lake", "lake-slippery=yes", "lake-prompt=history")
     arms = (
         Arm("paper", "method", "The rule.", GRPO(), tasks=tasks),
         Arm("exact", "ceiling", "The ceiling.", ExactCredit()),

@@ -38,6 +38,7 @@ class Options:
     resume: bool
     workers: int | None
     model: str | None
+    task: str | None
 
 
 Preset = Annotated[str, typer.Option(help="smoke (seconds), cpu (minutes on two cores) or gpu.")]
@@ -47,7 +48,10 @@ Seeds = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Folder for results/ and report.json; out/<id>-<preset> unless given.", show_default=False),
+    typer.Option(
+        help="Folder for results/ and report.json; out/<id>-<preset> or out/<id>-<task>-<preset> unless given.",
+        show_default=False,
+    ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Keep the finished cells of an earlier run in the same folder.")]
 Workers = Annotated[
@@ -56,6 +60,12 @@ Workers = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(metavar="NAME_OR_FOLDER", help="Another initial model than the embedded one.", show_default=False),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TASK", help="Another task than the reproduction's first; see `cairn tasks`.", show_default=False
+    ),
 ]
 
 
@@ -68,6 +78,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     resume: Resume = False,
     workers: Workers = None,
     model: Model = None,
+    task: Task = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a reproduction: all arms over all seeds, then intervals, ledger and verdicts.
@@ -80,7 +91,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     if id not in reproduction_ids():
         known = "there is no reproduction of this entry" if id in load() else "there is no reproduction with this id"
         raise UserError(known, value=id, repair=near(id, reproduction_ids()))
-    reproduce(load_reproduction(id), Options(preset, seeds, device, out, resume, workers, model), as_json)
+    reproduce(load_reproduction(id), Options(preset, seeds, device, out, resume, workers, model, task), as_json)
 
 
 def script_command(reproduction: Reproduction) -> typer.Typer:
@@ -88,7 +99,7 @@ def script_command(reproduction: Reproduction) -> typer.Typer:
     program = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=HELP_OPTIONS)
 
     @program.command(help=reproduction.title)
-    def script(
+    def script(  # noqa: PLR0913, PLR0917 - one for each option
         preset: Preset = "cpu",
         seeds: Seeds = None,
         device: Device = "auto",
@@ -96,9 +107,10 @@ def script_command(reproduction: Reproduction) -> typer.Typer:
         resume: Resume = False,
         workers: Workers = None,
         model: Model = None,
+        task: Task = None,
         as_json: AsJson = False,
     ) -> None:
-        reproduce(reproduction, Options(preset, seeds, device, out, resume, workers, model), as_json)
+        reproduce(reproduction, Options(preset, seeds, device, out, resume, workers, model, task), as_json)
 
     return program
 
@@ -119,11 +131,15 @@ def reproduce(reproduction: Reproduction, options: Options, as_json: bool) -> No
 def _plan(reproduction: Reproduction, options: Options) -> Plan:
     from cairn.lab.model import load as load_model
     from cairn.lab.model import pick_device, quiet
-    from cairn.lab.protocol import read_protocol
+    from cairn.lab.protocol import read_protocol, task_knobs, task_prompt
     from cairn.lab.runner import Plan
 
     protocol = read_protocol()
     preset = protocol.preset(options.preset)
+    if options.task is not None:
+        task_knobs(protocol, options.preset, options.task)  # a name that is no task is refused
+        task_prompt(protocol, options.task)
+        reproduction = reproduction.on(options.task)
     device = pick_device(options.device)
     if options.preset == "gpu" and device == "cpu":
         say("The preset gpu is meant for a graphics card; on this processor it will take hours.")
@@ -139,7 +155,7 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
         preset=options.preset,
         seeds=tuple(range(first, first + count)),
         device=device,
-        out=options.out or Path("out") / f"{reproduction.id}-{options.preset}",
+        out=options.out or Path("out") / "-".join(filter(None, (reproduction.id, options.task, options.preset))),
         resume=options.resume,
         workers=min(options.workers or _cores(), cells),
         models=models,

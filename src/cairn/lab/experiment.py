@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cairn.errors import UserError
@@ -56,6 +56,19 @@ class Reproduction:
     def arm(self, name: str) -> Arm:
         """Return an arm by its name."""
         return next(arm for arm in self.arms if arm.name == name)
+
+    def on(self, task: str) -> Reproduction:
+        """Return the part of the experiment that its first task has, moved to another task: arms, claims and checks."""
+        arms = {arm.name: replace(arm, tasks=()) for arm in self.arms if not arm.tasks or self.tasks[0] in arm.tasks}
+        claims, checks = (
+            tuple(
+                claim.model_copy(update={"task": None})
+                for claim in declared
+                if claim.task in (None, self.tasks[0]) and {claim.arm, claim.control} <= {*arms}
+            )
+            for declared in (self.claims, self.checks)
+        )
+        return replace(self, tasks=(task,), arms=tuple(arms.values()), claims=claims, checks=checks)
 
     def declaration(self, least_seeds: int) -> Experiment:
         """Return the part of the declaration that evidence is judged by."""

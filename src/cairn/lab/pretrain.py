@@ -154,14 +154,15 @@ def _loss(network: LlamaForCausalLM, lessons: list[Lesson]) -> Tensor:
 def rebuild(
     folder: Path, task: Task[Any], recipe: Recipe, knobs: Any, progress: Callable[[], None], device: str = "cpu"
 ) -> None:
-    """Make the model of a task at the given knobs and save it as a transformers folder.
+    """Make the model of a task with the given knobs and save it as a transformers folder.
 
     On the CPU one recipe gives the same bytes on one machine: a single thread, no random number outside the recipe.
     """
     torch.set_num_threads(1)
     tokenizer = build_tokenizer(task.vocabulary())
     network = build_network(recipe, len(tokenizer)).to(device)  # type: ignore[arg-type]  # as in model.load
-    worlds = [task.build(knobs, TRAINING_SEEDS + i) for i in range(recipe.instances)]
+    lessons = task.taught_on(knobs)
+    worlds = [task.build(lessons, TRAINING_SEEDS + i) for i in range(recipe.instances)]
     clean, noisy = (School(recipe, worlds, teacher, tokenizer) for teacher in (task.clean, task.noisy))
     teach(network, clean, recipe.clean_steps, recipe.learning_rate, progress)
     teach(network, noisy, recipe.noisy_steps, recipe.learning_rate / 3, progress)
@@ -200,5 +201,6 @@ def _cache() -> Path:
 
 
 def _key(name: str, task: Task[Any], recipe: Recipe, knobs: Any, device: str) -> str:
-    decisive = {"recipe": asdict(recipe), "teachers": [repr(task.clean), repr(task.noisy)], "knobs": asdict(knobs)}
+    lessons = asdict(task.taught_on(knobs))
+    decisive = {"recipe": asdict(recipe), "teachers": [repr(task.clean), repr(task.noisy)], "knobs": lessons}
     return spec_hash({"task": name, **decisive, "torch": torch.__version__, "device": device})[:16]

@@ -29,6 +29,8 @@ from cairn.lab.model import local_folder, weights_digest
 from cairn.lab.pretrain import provide_model
 from cairn.lab.protocol import Protocol as SharedProtocol
 from cairn.lab.protocol import family_of, task_knobs
+from cairn.lab.task import require
+from cairn.lab.tasks import find
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,9 @@ class Watcher(Protocol):
 def run(plan: Plan, watcher: Watcher) -> list[Record]:
     """Run every cell that is not finished yet; return all records of the plan.
 
-    Raises UserError, before anything runs, when the folder cannot be written, when it holds finished cells and
-    `resume` is off, when it holds cells of another configuration, or when a budget is the spending of an arm that does
-    not run; and, later, when a worker process is killed.
+    Raises UserError, before anything runs, when a task needs a package that is missing, when the folder cannot be
+    written, when it holds finished cells and `resume` is off, when it holds cells of another configuration, or when a
+    budget is the spending of an arm that does not run; and, later, when a worker process is killed.
     """
     slots = [
         (arm, task, seed)
@@ -112,6 +114,8 @@ def run(plan: Plan, watcher: Watcher) -> list[Record]:
         for arm in plan.reproduction.arms
         for task in arm.tasks or plan.reproduction.tasks[:1]
     ]
+    for package in {package for family in plan.reproduction.families for package in find(family).packages}:
+        require(package)
     _refuse_open_budgets(slots)
     _prepare(plan.results)
     records = _finished(plan, slots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -61,6 +62,10 @@ class Teacher(Protocol):
 K = TypeVar("K")
 
 
+def _same(knobs: Any) -> Any:
+    return knobs
+
+
 @dataclass(frozen=True)
 class Task(Generic[K]):
     """A task. `cairn.lab.tasks.find` gives it by the name of its module.
@@ -79,6 +84,7 @@ class Task(Generic[K]):
     clean: Teacher  # of the first lessons of the task's small model
     noisy: Teacher  # of the last ones
     recipe: Recipe = Recipe()  # how else the small model is made
+    taught_on: Callable[[K], K] = _same  # knobs of its lessons, given those of the task
     exact: str = EXACT  # what of the credit is exact, and why, in words
     estimated: str = ESTIMATED  # what of it is estimated
     packages: tuple[str, ...] = ()
@@ -98,6 +104,14 @@ class Task(Generic[K]):
     def knob_types(self) -> dict[str, type]:
         """Return the type of each knob, that of its default."""
         return {one.name: type(one.default) for one in dataclasses.fields(self.knobs)}  # type: ignore[arg-type]
+
+
+def require(package: str) -> None:
+    """Raise UserError, with the repair, unless a package that a task needs is installed."""
+    if importlib.util.find_spec(package) is None:
+        raise UserError(
+            "a package that this task needs is missing", value=package, repair="Run: pip install 'cairn-credit[tasks]'."
+        )
 
 
 def knob(default: Any, meaning: str) -> Any:

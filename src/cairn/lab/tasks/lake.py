@@ -1,25 +1,26 @@
 """`lake`: gymnasium's FrozenLake told in words, so that one task at least is not of our own making.
 
 A square lake of ice with holes; the walk begins in the first row and column and ends in a hole, unpaid, or at the goal
-in the last row and column, which pays 1. On slippery ice one move in three goes where it was meant to, and one to each
-side of that. The map of an instance, the transition table and the payoffs are gymnasium's own. Every turn tells where
-one stands and what lies next to it; a phrase that is no move costs a turn.
+in the last row and column, which pays 1. On slippery ice a move may go to one of its sides instead. The map of an
+instance, the transition table and the payoffs are gymnasium's own. Every turn tells where one stands and what lies next
+to it; a phrase that is no move costs a turn.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from cairn.errors import UserError
-from cairn.lab.task import EXACT, Task, knob, paragraphs
+from cairn.lab.task import EXACT, Task, knob, paragraphs, require
 from cairn.lab.world import BoolArray, FloatArray, IntArray, World
 
+GYMNASIUM = "gymnasium"
 SIDES = ("left", "down", "right", "up")  # in the order of gymnasium's actions
 STEPS = ((0, -1), (1, 0), (0, 1), (-1, 0))  # (row, column) of each
 TILES = {"S": "ice", "F": "ice", "H": "hole", "G": "goal"}
@@ -27,6 +28,7 @@ SHORE = "shore"  # beyond the edge of the map
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 MOVES = tuple(f"move {side} ." for side in SIDES)
 DISCOUNT = 0.95  # of the teacher, for each turn: of two ways that are as safe, the shorter is better
+SLIPPERY_TURNS = 32  # of a lesson at least: where moves go astray, a walk takes longer
 EQUAL = 1e-9  # moves whose values differ by less are equally good
 
 # gymnasium's table: state -> action -> [(probability, successor, reward, terminated)]
@@ -38,34 +40,33 @@ class Knobs:
     """What makes an instance hard. Each field's metadata has its meaning."""
 
     size: int = knob(4, "rows and columns of the map, 2 to 8")
-    ice: float = knob(0.8, "chance that a place of the map is ice and no hole (maps without a way are drawn again)")
-    slippery: bool = knob(True, "whether a move goes astray to either side, each one time in three")
-    horizon: int = knob(32, "turns, 2 to 200")
+    ice: float = knob(0.8, "chance that a place is ice and no hole (maps without a way are drawn again)")
+    slippery: bool = knob(False, "whether moves may go astray")
+    astray: float = knob(2 / 3, "where slippery, the chance that a move goes to one of its sides instead, half to each")
+    horizon: int = knob(24, "turns, 2 to 200")
 
     def __post_init__(self) -> None:
         if not 2 <= self.size <= len(NUMBERS):
             raise UserError("knob `size` is out of range", value=self.size, repair=f"Give 2 to {len(NUMBERS)}.")
         if not 0.3 <= self.ice <= 1:
             raise UserError("knob `ice` is out of range", value=self.ice, repair="Give 0.3 to 1.")
+        if not 0 <= self.astray <= 1:
+            raise UserError("knob `astray` is a share", value=self.astray, repair="Give 0 to 1.")
         if not 2 <= self.horizon <= 200:
             raise UserError("knob `horizon` is out of range", value=self.horizon, repair="Give 2 to 200 turns.")
 
 
 def frozen_lake() -> Any:
     """Return gymnasium's module. Raises UserError where gymnasium is not installed."""
-    try:
-        return importlib.import_module("gymnasium.envs.toy_text.frozen_lake")
-    except ImportError as error:
-        raise UserError(
-            "this task needs gymnasium", value="lake", repair="Run: pip install 'cairn-credit[tasks]'."
-        ) from error
+    require(GYMNASIUM)
+    return importlib.import_module("gymnasium.envs.toy_text.frozen_lake")
 
 
 def make_environment(knobs: Knobs, seed: int) -> Any:
     """Return the environment that the instance of `seed` is told of. Raises UserError as `frozen_lake` does."""
     module = frozen_lake()
     rows = module.generate_random_map(size=knobs.size, p=knobs.ice, seed=seed)
-    return module.FrozenLakeEnv(desc=rows, is_slippery=knobs.slippery)
+    return module.FrozenLakeEnv(desc=rows, is_slippery=knobs.slippery, success_rate=1 - knobs.astray)
 
 
 def build(knobs: Knobs, seed: int) -> World:
@@ -186,6 +187,8 @@ TASK = Task(
     vocabulary=vocabulary,
     clean=Guide(skills=(1.0,)),
     noisy=Guide(skills=(0.6, 0.5, 0.4, 0.3, 0.2, 0.15)),
+    # So that more is left to learn: what is best where moves go astray is often wrong where they do not.
+    taught_on=lambda knobs: replace(knobs, slippery=True, horizon=max(knobs.horizon, SLIPPERY_TURNS)),
     exact=f"{EXACT} (the transition table is gymnasium's)",
-    packages=("gymnasium",),
+    packages=(GYMNASIUM,),
 )
