@@ -90,7 +90,7 @@ def _prepare(batch: Batch) -> tuple[Run, Run]:
     rewards = batch.rewards.sum(-1) * (turn == TURNS - 1)
     episode = batch.rewards.clone().zero_()
     episode[:, 0] = rollouts.returns[rollouts.row_rollout]  # every row of a rollout carries its score
-    mask = batch.mask.float()
+    mask = batch.mask.long()
     rule = GiGPO(gamma=GAMMA, scale_by_std=False, episode_statistics="step_row")
 
     def theirs() -> Tensor:

@@ -1,5 +1,8 @@
 """How fast the comparison within groups is: ours and verl's default loop, on the same tensors.
 
+verl gets the types that its trainer gives: prompts by name, the mask as int64 (verl-project/verl:verl/experimental/
+agent_loop/agent_loop.py).
+
 Run: cairn bench credit grpo
 """
 
@@ -21,7 +24,7 @@ def _against(name: str, ours: Callable[[Tensor, Tensor], Tensor]) -> Callable[[B
     def prepare(batch: Batch) -> tuple[Run, Run]:
         from verl.trainer.ppo.core_algos import get_adv_estimator_fn
 
-        estimator, mask = get_adv_estimator_fn(name), batch.mask.float()
+        estimator, mask = get_adv_estimator_fn(name), batch.mask.long()
         prompts = np.array([str(group) for group in batch.groups.tolist()], dtype=object)
         return (
             lambda: spread(ours(batch.rewards.sum(-1), batch.groups), batch.mask),

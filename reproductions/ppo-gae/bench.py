@@ -1,6 +1,7 @@
 """How fast token-level returns are: ours and verl's loops over tokens, on the same tensors. Run: cairn bench credit.
 
-Both sides whiten, and both compute the targets or returns beside the credit.
+Both sides whiten, and both compute the targets or returns beside the credit. verl gets the mask in the type that its
+trainer gives, int64 (verl-project/verl:verl/experimental/agent_loop/agent_loop.py).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def whitened_returns(batch: Batch) -> tuple[Tensor, Tensor]:
 def _gae(batch: Batch) -> tuple[Run, Run]:
     from verl.trainer.ppo.core_algos import compute_gae_advantage_return
 
-    mask = batch.mask.float()
+    mask = batch.mask.long()
     return (
         lambda: gae(batch)[0],
         lambda: compute_gae_advantage_return(batch.rewards, batch.values, mask, GAMMA, LAMBDA)[0],
@@ -48,7 +49,7 @@ def _gae(batch: Batch) -> tuple[Run, Run]:
 def _returns(batch: Batch) -> tuple[Run, Run]:
     from verl.trainer.ppo.core_algos import compute_reinforce_plus_plus_outcome_advantage as theirs
 
-    mask, config = batch.mask.float(), SimpleNamespace(gamma=GAMMA)
+    mask, config = batch.mask.long(), SimpleNamespace(gamma=GAMMA)
     return lambda: whitened_returns(batch)[0], lambda: theirs(batch.rewards, mask, config=config)[0]
 
 

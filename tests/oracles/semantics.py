@@ -271,24 +271,33 @@ def render(name: str) -> str:
 
 
 def _marks(name: str) -> tuple[str, str]:
-    return f"<!-- {name}: written by python -m tests.oracles.semantics {name} --write -->\n\n", f"\n\n<!-- end {name} -->"
+    return f"<!-- {name}: written by python -m tests.oracles.semantics {name} --write -->", f"<!-- end {name} -->"
+
+
+def _cut(name: str) -> tuple[str, str, str]:
+    """Return the page up to and with the first mark, what stands between the marks, and the rest."""
+    start, end = _marks(name)
+    head, found, rest = PAGE.read_text(encoding="utf-8").partition(start)
+    block, closed, tail = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"{PAGE.name} has no marks for {name}: {start} ... {end}")
+    return head + start, block.strip(), end + tail
 
 
 def block_on_page(name: str) -> str:
     """Return the table of one library as the page has it."""
-    start, end = _marks(name)
-    return PAGE.read_text(encoding="utf-8").partition(start)[2].partition(end)[0]
+    return _cut(name)[1]
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print a table, or write it into the page."""
     name, write = arguments[0], arguments[1:] == ["--write"]
-    table, (start, end) = render(name), _marks(name)
+    table = render(name)
     if not write:
         sys.stdout.write(table + "\n")
         return
-    head, _, rest = PAGE.read_text(encoding="utf-8").partition(start)
-    PAGE.write_text(f"{head}{start}{table}{end}{rest.partition(end)[2]}", encoding="utf-8")
+    head, _, tail = _cut(name)
+    PAGE.write_text(f"{head}\n\n{table}\n\n{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":

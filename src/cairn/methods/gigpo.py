@@ -30,9 +30,10 @@ from cairn.rollouts import Credit, Rollouts
 
 def anchor_groups(observation_keys: Tensor, group_ids: Tensor) -> Tensor:
     """Label each turn with its (task group, raw observation) pair. keys: (R, K); group_ids: (R,). Returns (R, K)."""
-    groups = torch.unique(group_ids, return_inverse=True)[1]
+    _, groups = torch.unique(group_ids, return_inverse=True)
     labels, keys = torch.unique(observation_keys, return_inverse=True)
-    return groups[:, None] * labels.numel() + keys
+    pairs: Tensor = groups[:, None] * len(labels) + keys
+    return pairs
 
 
 def step_advantages(returns: Tensor, anchors: Tensor, turn_mask: Tensor, scale_by_std: bool, epsilon: float) -> Tensor:

@@ -48,7 +48,7 @@ def leave_one_out(values: Tensor, groups: Tensor) -> Tensor:
     """
     members = _Groups(values, groups)
     centred = (values - members.mean()).masked_fill_(members.equal(), 0)
-    sizes = members.counts[members.of].to(values.dtype)
+    sizes = members.counts.to(values.dtype).index_select(0, members.of)
     return sizes / (sizes - 1).clamp_min(1) * centred
 
 
@@ -64,12 +64,11 @@ class _Groups:
         self.values, self._size = values, len(self.counts)
 
     def mean(self) -> Tensor:
-        means: Tensor = self._sums(self.values) / self.counts
-        return means[self.of]
+        return (self._sums(self.values) / self.counts).index_select(0, self.of)
 
     def std(self, differences: Tensor) -> Tensor:
         """Return the unbiased standard deviation, from each value's difference to the mean."""
-        return (self._sums(differences**2) / (self.counts - 1).clamp_min(1)).sqrt()[self.of]
+        return (self._sums(differences**2) / (self.counts - 1).clamp_min(1)).sqrt().index_select(0, self.of)
 
     def equal(self) -> Tensor:
         """Say of each element whether all values of its group are the same.
@@ -78,7 +77,7 @@ class _Groups:
         """
         high = self.values.new_full((self._size,), -torch.inf).scatter_reduce_(0, self.of, self.values, "amax")
         low = self.values.new_full((self._size,), torch.inf).scatter_reduce_(0, self.of, self.values, "amin")
-        return (high == low)[self.of]
+        return (high == low).index_select(0, self.of)
 
     def _sums(self, values: Tensor) -> Tensor:
         return values.new_zeros(self._size).index_add_(0, self.of, values)

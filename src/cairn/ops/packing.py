@@ -24,12 +24,10 @@ class Packing:
     @classmethod
     def of(cls, action_mask: Tensor) -> Packing:
         """Return the packing of a (B, T) bool mask; holes and padding may stand anywhere."""
-        apart, counts = true_places(action_mask), action_mask.sum(1)
+        counts = action_mask.sum(1, keepdim=True)
         width = int(counts.max().item()) if counts.numel() else 0
-        # The n-th action token of all moves to n plus what is still free in the rows before its own.
-        free = torch.arange(len(counts), device=counts.device) * width - (counts.cumsum(0) - counts)
-        packed = torch.arange(len(apart), device=apart.device) + free.repeat_interleave(counts, output_size=len(apart))
-        return cls(torch.arange(width, device=counts.device) < counts[:, None], action_mask.shape, apart, packed)
+        mask = torch.arange(width, device=counts.device) < counts
+        return cls(mask, action_mask.shape, true_places(action_mask), true_places(mask))
 
     def pack(self, per_token: Tensor) -> Tensor:
         """Move a (B, T) tensor to (B, L), 0 where `mask` is False."""
