@@ -84,7 +84,7 @@ def _chosen(ids: list[str] | None) -> list[Pair]:
 
 
 def _measure(pairs: list[Pair], rows: int, tokens: int, runs: int) -> dict[str, Any]:
-    from cairn.lab.speed import make_batch, measure
+    from cairn.lab.speed import CALLS_IN_ROW, make_batch, measure
 
     batch, timed = make_batch(rows, tokens), []
     for pair in track(pairs, "Timing", console=messages(), transient=True):
@@ -104,7 +104,8 @@ def _measure(pairs: list[Pair], rows: int, tokens: int, runs: int) -> dict[str, 
         )
     packages = ("torch", "numpy", *{pair.package.partition("==")[0] for pair in pairs if pair.package})
     versions = {"cairn": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
-    return {"rows": rows, "tokens": tokens, "pairs": runs, "threads": 1, "versions": versions, "timings": timed}
+    setting = {"rows": rows, "tokens": tokens, "pairs": runs, "calls_in_row": CALLS_IN_ROW, "threads": 1}
+    return {**setting, "versions": versions, "timings": timed}
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -126,5 +127,6 @@ def _print(found: dict[str, Any]) -> None:
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     console.print(
         f"\n{found['rows']} rows of {found['tokens']} tokens, float32, one thread on {sys.platform} "
-        f"{platform.machine()}; processor time, medians of {found['pairs']} runs in turn. {versions}."
+        f"{platform.machine()}; processor time of {found['calls_in_row']} calls in a row, "
+        f"medians of {found['pairs']} runs in turn. {versions}."
     )

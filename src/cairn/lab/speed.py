@@ -19,6 +19,7 @@ from cairn.errors import UserError
 from cairn.paths import data_root
 
 ROLLOUTS_IN_GROUP = 8
+CALLS_IN_ROW = 3
 SETTLING_BYTES = 24 * 2**20  # below the 32 MiB from which on glibc learns nothing
 Run = Callable[[], Tensor]
 
@@ -89,7 +90,8 @@ def measure(pair: Pair, batch: Batch, runs: int) -> Timing:
     """Time both sides in turn, `runs` times after a first time that does not count, on one thread.
 
     The time is what the thread spent on a processor, system calls included: on one thread that is the time on an idle
-    machine, and on a busy one it does not hold the waiting.
+    machine, and on a busy one it does not hold the waiting. Each time is the mean of a few calls in a row: after the
+    other side has run, the caches are cold, and the first call of a function of half a millisecond measures them.
     """
     ours, theirs = pair.prepare(batch)
     _settle_memory()
@@ -122,8 +124,9 @@ def find_pairs() -> dict[str, tuple[Pair, ...]]:
 
 def _seconds(run: Run) -> float:
     started = time.thread_time()
-    run()
-    return time.thread_time() - started
+    for _ in range(CALLS_IN_ROW):
+        run()
+    return (time.thread_time() - started) / CALLS_IN_ROW
 
 
 def _settle_memory() -> None:
