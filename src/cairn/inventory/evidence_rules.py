@@ -11,7 +11,9 @@ from cairn.inventory.findings import WARNING, Finding, Rule, near
 from cairn.inventory.inspection import Around, Inspected
 from cairn.inventory.models import UNKNOWN
 
-NOT_APPLICABLE = Rule("CA033", "not-applicable", "Only a diagnostic, which trains nothing, has not-applicable marks.")
+NOT_APPLICABLE = Rule(
+    "CA033", "not-applicable", "Only a diagnostic, which proposes no rule of credit, has not-applicable marks."
+)
 UNDEFINED_SOURCE = Rule("CA050", "undefined-source", "Each key under `from` is defined in `sources`.")
 UNUSED_SOURCE = Rule("CA051", "unused-source", "Each source is used by a block; else why is it listed?", WARNING)
 REPOSITORY_ACCOUNT = Rule(
@@ -109,7 +111,7 @@ def marks(case: Inspected) -> Iterator[Finding]:
     for item, mark in case.entry.reporting.marks():
         place = ("reporting", item, "status")
         if mark.status == "not-applicable" and case.entry.kind != "diagnostic":
-            message = "the checklist applies to every paper that trains"
+            message = "the checklist applies to every paper that proposes a rule of credit"
             repair = "write no, or unknown where the whole was not read"
             yield case.finding(NOT_APPLICABLE, place, mark.status, message, repair)
         if mark.status == SEEN and all(_UNSEEN.match(evidence.text) for evidence in mark.evidence):
