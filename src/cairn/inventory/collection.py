@@ -117,7 +117,10 @@ class Inventory:
         if surveyed is not None:
             tests.append(lambda entry: (entry.survey is not None) is surveyed)
         tests += [self._test(name, asked) for name, asked in words.items()]
-        return replace(self, entries=tuple(entry for entry in self.entries if all(test(entry) for test in tests)))
+        kept: Iterable[Entry] = self.entries
+        for test in tests:
+            kept = filter(test, kept)
+        return replace(self, entries=tuple(kept))
 
     def _test(self, name: str, asked: str | Iterable[str]) -> Callable[[Entry], bool]:
         criterion = name.removeprefix(WITHOUT)

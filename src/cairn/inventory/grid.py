@@ -64,19 +64,24 @@ class Grid:
 
 def arrange(entries: Sequence[Entry], rows: Words, columns: Words, family_of: Callable[[Entry], Words]) -> Grid:
     """Return the grid of entries. rows, columns: all granularities and families, in the order to show them."""
-    held: dict[tuple[str, str], list[Entry]] = {(row, column): [] for row in rows for column in columns}
-    for entry in entries:
-        for row in entry.labels.granularity:
-            for column in family_of(entry):
-                held[row, column].append(entry)
-    several = {entry.id: entry.labels.granularity for entry in entries if len(entry.labels.granularity) > 1}
-    cells = {place: _cell(found) for place, found in held.items()}
-    return Grid(rows, columns, cells, several, tuple(entry.id for entry in entries))
+    held: dict[tuple[str, str], list[tuple[str, str]]] = {(row, column): [] for row in rows for column in columns}
+    several: dict[str, Words] = {}
+    ids: list[str] = []
+    for entry in entries:  # each entry is looked at once: in a large inventory that is what takes the time
+        labels, entry_id = entry.labels, entry.id
+        granularity, named = labels.granularity, (labels.methodology, entry_id)
+        ids.append(entry_id)
+        if len(granularity) > 1:
+            several[entry_id] = granularity
+        for column in family_of(entry):
+            for row in granularity:
+                held[row, column].append(named)
+    return Grid(rows, columns, {place: _cell(found) for place, found in held.items()}, several, tuple(ids))
 
 
-def _cell(entries: Sequence[Entry]) -> Cell:
+def _cell(named: Sequence[tuple[str, str]]) -> Cell:
+    """Return the cell of (methodology, id) pairs."""
     found: dict[str, list[str]] = {}
-    for entry in entries:
-        found.setdefault(entry.labels.methodology, []).append(entry.id)
-    by_methodology = {word: tuple(found[word]) for word in sorted(found)}
-    return Cell(tuple(entry.id for entry in entries), by_methodology)
+    for methodology, entry_id in named:
+        found.setdefault(methodology, []).append(entry_id)
+    return Cell(tuple(entry_id for _, entry_id in named), {word: tuple(found[word]) for word in sorted(found)})
