@@ -243,6 +243,16 @@ def test_csl_by_hand(tree: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("complete", [True, False])
+def test_unknown_authors_are_left_out(tree: Path, complete: bool) -> None:
+    entry = load(tree)["alpha"]
+    update = {"authors": ("unknown",), "authors_complete": complete}
+    anonymous = entry.model_copy(update={"bibliography": entry.bibliography.model_copy(update=update)})
+    assert "author" not in bibtex(anonymous)
+    assert "unknown" not in bibtex(anonymous)
+    assert "author" not in csl(anonymous)
+
+
 def test_a_missing_root_is_an_error_with_a_repair(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"CA04[45]"):
         load(tmp_path / "nowhere")

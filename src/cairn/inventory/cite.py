@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cairn.inventory.models import NONE, UNKNOWN, Entry
+from cairn.inventory.models import NONE, UNKNOWN, Bibliography, Entry
 from cairn.inventory.tex import escape
 
 _OTHERS = "others"
@@ -14,12 +14,11 @@ _OTHERS = "others"
 def bibtex(entry: Entry) -> str:
     """Return a BibTeX record keyed by the entry's id; the title's letters keep their case."""
     paper = entry.bibliography
-    authors = [_author(one) for one in paper.authors] + ([] if paper.authors_complete else [_OTHERS])
-    fields = {
-        "title": f"{{{escape(paper.title)}}}",
-        "author": " and ".join(authors),
-        "year": str(paper.year),
-    }
+    fields = {"title": f"{{{escape(paper.title)}}}"}
+    if known := _people(paper):
+        authors = [_author(one) for one in known] + ([] if paper.authors_complete else [_OTHERS])
+        fields["author"] = " and ".join(authors)
+    fields["year"] = str(paper.year)
     if _known(paper.venue):
         fields["note"] = escape(paper.venue)
     if paper.arxiv != NONE:
@@ -28,6 +27,11 @@ def bibtex(entry: Entry) -> str:
         fields["url"] = _address(paper.url)
     body = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
     return f"@misc{{{entry.id},\n{body}\n}}\n"
+
+
+def _people(paper: Bibliography) -> list[str]:
+    """Return the authors that are known; a record without authors is legal, one by `unknown and others` misleads."""
+    return [one for one in paper.authors if one != UNKNOWN]
 
 
 def _author(name: str) -> str:
@@ -48,9 +52,10 @@ def csl(entry: Entry) -> dict[str, Any]:
         "id": entry.id,
         "type": "article",
         "title": paper.title,
-        "author": [_name(one) for one in paper.authors] + ([] if paper.authors_complete else [{"literal": _OTHERS}]),
         "issued": {"date-parts": [[paper.year]]},
     }
+    if known := _people(paper):
+        item["author"] = [_name(one) for one in known] + ([] if paper.authors_complete else [{"literal": _OTHERS}])
     if _known(paper.venue):
         item["container-title"] = paper.venue
     if paper.arxiv != NONE:
