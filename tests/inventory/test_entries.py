@@ -95,22 +95,6 @@ def test_survey_labels_are_the_tables(entry_id: str, inventory: Inventory) -> No
     assert " ".join(cell.replace(" ", "_") for cell in row) == SURVEY[entry_id]
 
 
-# The marks of the fact sheets, in the checklist's order: y(es), p(artial), n(o), u(nknown).
-MARKS = {
-    "grpo": "yuyyuuuyuuuuuu",
-    "ppo-gae": "nuyyuuuuuuuuuu",
-    "vineppo": "yypypyyyyuppuu",
-    "gigpo": "ypyyyyyyyypypn",
-    "carl": "ppyyyppppppppu",
-    "hcapo": "ypyyyppppupppu",
-}
-
-
-@pytest.mark.parametrize("entry_id", MARKS)
-def test_marks_are_those_of_the_fact_sheets(entry_id: str, inventory: Inventory) -> None:
-    assert "".join(mark.status[0] for _, mark in inventory[entry_id].reporting.marks()) == MARKS[entry_id]
-
-
 def test_claims_have_the_names_that_experiments_use(inventory: Inventory) -> None:
     assert "90.8+-1.3 against 77.6+-5.2" in inventory["gigpo"].claim("gigpo#alfworld-over-grpo").numbers
     assert inventory["vineppo"].claim("math-small").numbers.endswith("PPO 18.1, VinePPO 23.0")
