@@ -30,7 +30,7 @@ from cairn.paths import data_root
 FOLDER_OF_KIND = {"methods": "method", "background": "background", "diagnostics": "diagnostic"}
 # What the models say for a field that a file may leave out, stated here a second time.
 LEFT_OUT = {"date": "unknown", "id": "none", "arxiv": "none", "name": "none", "note": "", "moved_to": "none",
-            "withdrawn": "none"}  # fmt: skip
+            "withdrawn": "none", "readings": []}  # fmt: skip
 # Column of the table `entries` -> where the file has it.
 PLACES = {
     **{name: ("bibliography", name) for name in (
