@@ -238,7 +238,7 @@ def test_what_reads_data_works_without_torch(arguments: list[str], finished: Pat
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run", "gigpo"], ["tasks"], ["credit", "gigpo", "x.jsonl"], ["model", "rebuild", "x"]]
+    "arguments", [["run", "gigpo"], ["tasks"], ["credit", "gigpo", "x.jsonl"], ["model", "rebuild", "x", "y"]]
 )
 def test_what_trains_says_what_to_install(
     arguments: list[str], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
