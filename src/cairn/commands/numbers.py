@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from cairn.commands.terminal import DASH
-from cairn.evidence.summary import Estimate
+
+if TYPE_CHECKING:  # it brings numpy, which what only reads the inventory does without
+    from cairn.evidence.summary import Estimate
 
 _THOUSAND_STEPS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _LEAST_WITH_PREFIX = 1e4
