@@ -21,7 +21,7 @@ from cairn.evidence.report import read_report
 from cairn.evidence.summary import Estimate
 
 COMMANDS = ["list", "show", "cite", "export", "validate", "new", "diff", "recommend", "power", "run", "report", "audit",
-            "tasks", "credit", "site", "model"]  # fmt: skip
+            "tasks", "credit", "bench", "site", "model"]  # fmt: skip
 
 
 def test_every_command_is_there_and_has_help(cairn: Command) -> None:
