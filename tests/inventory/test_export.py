@@ -20,6 +20,7 @@ import pytest
 import yaml
 from pyarrow import parquet
 from pylatexenc.latex2text import LatexNodes2Text
+from tests.inventory import plain_yaml
 
 from cairn.evidence.catalogue import load
 from cairn.inventory import Inventory
@@ -51,10 +52,9 @@ PLACES = {
 
 @cache
 def facts() -> dict[str, Any]:
-    """Return each file of the inventory as plain YAML by id; the C parser reads as `yaml.safe_load` does, but soon."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    """Return each file of the inventory as plain YAML by id."""
     paths = [path for folder in FOLDER_OF_KIND for path in (data_root() / "inventory" / folder).glob("*.yaml")]
-    return {path.stem: yaml.load(path.read_text(encoding="utf-8"), loader) for path in sorted(paths, key=_by_id)}  # noqa: S506
+    return {path.stem: plain_yaml.load(path) for path in sorted(paths, key=_by_id)}
 
 
 def _by_id(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.inventory import plain_yaml
 from tests.site.conftest import METHOD
 from tests.site.html_reader import Page, read
 
@@ -34,7 +35,7 @@ def docs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def files(root: Path) -> dict[str, dict[str, Any]]:
     """Every entry as its file has it, by id."""
     paths = sorted(path for kind in KINDS for path in (root / "inventory" / kind).glob("*.yaml"))
-    return {path.stem: yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader) for path in paths}
+    return {path.stem: plain_yaml.load(path) for path in paths}
 
 
 def _words(root: Path, name: str) -> dict[str, Any]:
