@@ -218,3 +218,9 @@ def test_a_loss_that_is_not_finite_is_a_failed_record_with_its_reason(protocol: 
     assert failed.reason is not None
     assert failed.reason.startswith("FloatingPointError: update 1: loss ")
     assert plain.status == "ok"
+
+
+def test_an_arm_may_sample_larger_groups_and_pays_for_them(protocol: Protocol, tmp_path: Path) -> None:
+    doubled = dataclasses.replace(PLAIN, name="doubled", group_size_factor=2)
+    plain, large = run(_plan(protocol, tmp_path, PLAIN, doubled), Witness())
+    assert large.ledger.environment_resets == 2 * plain.ledger.environment_resets

@@ -67,6 +67,7 @@ def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | 
         protocol.settings(preset),
         prompt=task_prompt(protocol, task),
         learning_rate=protocol.learning_rate * arm.learning_rate_factor,
+        group_size=preset.group_size * arm.group_size_factor,
         flops_budget=flops_budget,
         max_updates=None if flops_budget is None else protocol.longest_budget * preset.updates,
     )

@@ -21,7 +21,7 @@ class Arm:
 
     tasks: where it runs; empty means the first task only. spends_like: name of an arm whose FLOPs, seed by seed, are
     this arm's budget instead of the preset's number of updates. learning_rate_factor: for arms that show what another
-    learning rate would have done.
+    learning rate would have done. group_size_factor: for arms that sample more rollouts of each task in an update.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Arm:
     tasks: tuple[str, ...] = ()
     spends_like: str | None = None
     learning_rate_factor: float = 1.0
+    group_size_factor: int = 1
     granularity: str | None = None
 
 
