@@ -81,13 +81,12 @@ class Method:
 
         logprobs: (B, T) of the policy being trained, with gradient. Returns a scalar to be minimised.
         """
-        mask = rollouts.action_mask if credit.loss_mask is None else rollouts.action_mask & credit.loss_mask
         per_token = clipped_surrogate(logprobs, rollouts.logprobs_behaviour, credit.advantages, self.clip_ratio)
         if self.kl_coefficient:
             per_token = per_token + self.kl_coefficient * low_variance_kl(
                 logprobs, rollouts.require("logprobs_reference")
             )
-        return masked_mean(per_token, mask)
+        return masked_mean(per_token, credit.trained(rollouts.action_mask))
 
     def fit(self, rollouts: Rollouts, services: Services) -> None:
         """Train auxiliary models on the batch. Plain GRPO has none."""

@@ -12,6 +12,7 @@ in rollouts and turns work on (R,) and (R, K) tensors and never see the differen
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -151,6 +152,27 @@ class Rollouts:
         kept = {f.name: object.__getattribute__(self, f.name) for f in dataclasses.fields(self)}
         return Rollouts(**{**kept, **changes})
 
+    def keep_rollouts(self, keep: Tensor) -> Rollouts:
+        """Return the batch without the rollouts outside `keep` (R,), all their rows gone with them."""
+        if bool(keep.all()):
+            return self
+        rows, renumbered = keep[self.row_rollout], keep.cumsum(0) - 1
+        kept = self._chosen(TOKEN_FIELDS, rows) | self._chosen((*TURN_FIELDS, *ROLLOUT_FIELDS), keep)
+        return self.replace(**kept, row_rollout=renumbered[self.row_rollout[rows]])
+
+    def keep_rows(self, keep: Tensor) -> Rollouts:
+        """Return the batch without the rows of tokens outside `keep` (B,).
+
+        Rollouts, turns and rewards stay, also of a rollout that has no row left.
+        """
+        if bool(keep.all()):
+            return self
+        return self.replace(**self._chosen((*TOKEN_FIELDS, "row_rollout"), keep))
+
+    def _chosen(self, names: Iterable[str], index: Tensor) -> dict[str, Tensor]:
+        present = {name: object.__getattribute__(self, name) for name in names}
+        return {name: value[index] for name, value in present.items() if value is not None}
+
     def spread_rollouts(self, per_rollout: Tensor) -> Tensor:
         """Copy a (R,) tensor to every action token of the rollout: (B, T), zero elsewhere."""
         return per_rollout[self.row_rollout][:, None] * self.action_mask
@@ -214,11 +236,20 @@ class Credit:
 
     advantages: (B, T) float, zero on every token that the policy did not choose.
     loss_mask: (B, T) bool or None. Tokens outside it are dropped from the loss and from its normaliser, which is not
-        the same as an advantage of zero.
+        the same as an advantage of zero. A row that it leaves out as a whole is not passed through the policy again
+        and not billed as training; with nothing left at all the policy makes no step.
     """
 
     advantages: Tensor
     loss_mask: Tensor | None = None
+
+    def trained(self, action_mask: Tensor) -> Tensor:
+        """Return (B, T) bool: the action tokens that the loss is about."""
+        return action_mask if self.loss_mask is None else action_mask & self.loss_mask
+
+    def keep_rows(self, keep: Tensor) -> Credit:
+        """Return the credit of the rows inside `keep` (B,)."""
+        return Credit(self.advantages[keep], None if self.loss_mask is None else self.loss_mask[keep])
 
 
 def _pass_gate(rollouts: Rollouts, name: str) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cairn.lab.episodes import Episodes, play
 from cairn.lab.ledger import Ledger
-from cairn.lab.loop import Panel, keep_rollouts, policy_logprobs
+from cairn.lab.loop import Panel, policy_logprobs
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.policy import PolicyReader, PolicyTable
 from cairn.lab.services import Models, TabularServices
@@ -165,7 +165,7 @@ def test_computing_equal_rows_once_leaves_the_gradient_alone(model64: LanguageMo
 def test_dropping_rollouts_drops_their_rows_and_renumbers_the_rest(model: LanguageModel, panel: Panel) -> None:
     batch = _batch(model, panel, each=3)
     keep = torch.arange(12) % 3 != 1
-    kept = keep_rollouts(batch, keep)
+    kept = batch.keep_rollouts(keep)
     assert kept.group_ids.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     for new, old in enumerate(keep.nonzero().flatten().tolist()):
         assert torch.equal(kept.token_ids[kept.row_rollout == new], batch.token_ids[batch.row_rollout == old])

@@ -19,7 +19,7 @@ from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.world import World, join
 from cairn.method import Method
-from cairn.rollouts import ROLLOUT_FIELDS, TOKEN_FIELDS, TURN_FIELDS, Credit, Rollouts
+from cairn.rollouts import Credit, Rollouts
 
 EVALUATION = 1_000_000_009  # keeps the dice of evaluations apart from those of the services
 
@@ -103,23 +103,23 @@ class Trainer:
     def step(self, update: int) -> dict[str, float]:
         """Make one update; return what a curve should show of it, nothing where the filter leaves no rollout.
 
+        Where the credit's loss mask leaves no token, the policy stays as it is and there is no `loss` to show;
+        auxiliary models are fitted all the same.
         Raises FloatingPointError when the loss or its gradient is not finite.
         """
         services = self._services(update)
         rollouts = self.method.collect(services.door).replace(needs=None)
-        rollouts = keep_rollouts(rollouts, self.method.filter(rollouts.declare(self.method.needs)))
+        rollouts = rollouts.keep_rollouts(self.method.filter(rollouts.declare(self.method.needs)))
         if not rollouts.group_ids.numel():
             return {}
         rollouts = self.null.rollouts(self.method.reward(services.attach(rollouts)))
         seen = rollouts.declare(self.method.needs)
         credit = self.null.credit(self.method.credit(seen), rollouts)
-        loss, gradient_norm = self._learn(seen, credit, update)
-        services.bill_training(rollouts)
+        learned = self._learn(*drop_rows(seen, credit), services, update)
         self.method.fit(seen, services.door)
         self._note_lengths(rollouts)
         return {
-            "loss": loss,
-            "gradient_norm": gradient_norm,
+            **learned,
             "batch_return": float(rollouts.returns.mean()),
             "entropy_nats": _mean_entropy(rollouts),
         }
@@ -151,7 +151,9 @@ class Trainer:
             seed=(self._seed, update),
         )
 
-    def _learn(self, rollouts: Rollouts, credit: Credit, update: int) -> tuple[float, float]:
+    def _learn(self, rollouts: Rollouts, credit: Credit, services: TabularServices, update: int) -> dict[str, float]:
+        if not rollouts.row_rollout.numel():
+            return {}
         logprobs = policy_logprobs(self._models.policy, rollouts)
         loss = self.method.loss(logprobs, rollouts, credit)
         self._optimiser.zero_grad()
@@ -161,7 +163,8 @@ class Trainer:
         if not (loss.isfinite() and norm.isfinite()):
             raise FloatingPointError(f"update {update}: loss {float(loss.detach())}, gradient norm {float(norm)}")
         self._optimiser.step()
-        return float(loss.detach()), float(norm)
+        services.bill_training(rollouts)
+        return {"loss": float(loss.detach()), "gradient_norm": float(norm)}
 
     def _note_lengths(self, rollouts: Rollouts) -> None:
         self.turns += rollouts.turn_mask.sum(1).tolist()
@@ -177,17 +180,12 @@ def policy_logprobs(model: LanguageModel, rollouts: Rollouts) -> Tensor:
     return scored.cpu()[inverse] * rollouts.action_mask
 
 
-def keep_rollouts(rollouts: Rollouts, keep: Tensor) -> Rollouts:
-    """Drop the rollouts outside `keep` (R,) with all their rows."""
-    if bool(keep.all()):
-        return rollouts
-    rows = keep[rollouts.row_rollout]
-    renumbered = keep.cumsum(0) - 1
-    changes: dict[str, Tensor] = {"row_rollout": renumbered[rollouts.row_rollout[rows]]}
-    for names, index in ((TOKEN_FIELDS, rows), ((*TURN_FIELDS, *ROLLOUT_FIELDS), keep)):
-        present = {n: getattr(rollouts, n) for n in names}
-        changes |= {n: value[index] for n, value in present.items() if value is not None}
-    return rollouts.replace(**changes)
+def drop_rows(rollouts: Rollouts, credit: Credit) -> tuple[Rollouts, Credit]:
+    """Leave out the rows of which the credit's loss mask keeps no token: nothing is learnt there."""
+    if credit.loss_mask is None:
+        return rollouts, credit
+    rows = credit.trained(rollouts.action_mask).any(1)
+    return rollouts.keep_rows(rows), credit.keep_rows(rows)
 
 
 def _mean_entropy(rollouts: Rollouts) -> float:

@@ -1,0 +1,159 @@
+"""The stages of a method in the loop: rows that are dropped, and what an update does that has nothing to learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from cairn.lab.controls import NullControl
+from cairn.lab.loop import Panel, Point, Trainer, TrainSettings, drop_rows, policy_logprobs
+from cairn.lab.model import LanguageModel
+from cairn.method import Method, Services
+from cairn.methods.grpo import GRPO
+from cairn.methods.ppo_gae import PPOGAE
+from cairn.rollouts import Credit, Rollouts
+
+SETTINGS = TrainSettings(
+    updates=3, tasks_per_update=2, group_size=6, learning_rate=1e-3, clip_norm=1.0, evaluate_every=1,
+    critic_learning_rate=1e-3,
+)  # fmt: skip
+
+
+@pytest.fixture(name="trainer")
+def _trainer(model: LanguageModel, panel: Panel) -> Any:
+    """Return a function that makes the trainer of an arm."""
+
+    def make(method: Method, **changes: Any) -> Trainer:
+        return Trainer(model, method, NullControl(), panel, replace(SETTINGS, **changes), seed=5)
+
+    return make
+
+
+def _same_weights(one: Trainer, other: Trainer) -> bool:
+    pairs = zip(one.policy.network.parameters(), other.policy.network.parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@dataclass(frozen=True)
+class FirstTurns(GRPO):
+    """Trains on the first `turns` turns of each rollout; the other rows are dropped."""
+
+    turns: int = 1
+    seen: list[tuple[Rollouts, Credit]] = field(default_factory=list, compare=False)
+
+    needs: ClassVar[frozenset[str]] = GRPO.needs | {"turn_boundaries"}
+
+    def credit(self, rollouts: Rollouts) -> Credit:
+        mask = (rollouts.turn_ids >= 0) & (rollouts.turn_ids < self.turns)
+        credit = Credit(super().credit(rollouts).advantages, mask)
+        self.seen.append((rollouts, credit))
+        return credit
+
+
+def _last(points: list[Point]) -> Point:
+    return points[-1]
+
+
+def test_dropped_rows_are_neither_passed_through_the_policy_nor_billed(trainer: Any) -> None:
+    method = FirstTurns(turns=2)
+    spent = _last(list(trainer(method))).spent
+    every = _last(list(trainer(GRPO(), updates=1))).spent
+    wanted = [int(r.attention_mask[credit.trained(r.action_mask).any(1)].sum()) for r, credit in method.seen]
+    assert spent["trained_tokens"] == sum(wanted)
+    assert wanted[0] < every["trained_tokens"] / 2
+    # FLOPs of the first update: the same but for the passes over what was dropped.
+    assert _last(list(trainer(FirstTurns(turns=2), updates=1))).spent["flops"] < every["flops"]
+    assert _last(list(trainer(FirstTurns(turns=2), updates=1))).spent["generated_tokens"] == every["generated_tokens"]
+
+
+def test_the_loss_is_that_of_the_whole_batch_under_the_mask(model: LanguageModel, trainer: Any) -> None:
+    @dataclass(frozen=True)
+    class Uncentred(FirstTurns):
+        def credit(self, rollouts: Rollouts) -> Credit:
+            credit = super().credit(rollouts)
+            self.seen[-1] = (rollouts, Credit(rollouts.spread_rollouts(rollouts.returns + 1), credit.loss_mask))
+            return self.seen[-1][1]
+
+    method = Uncentred(turns=1)
+    extra = trainer(method).step(0)
+    rollouts, credit = method.seen[0]
+    whole = method.loss(policy_logprobs(model, rollouts), rollouts, credit)
+    assert extra["loss"] == pytest.approx(float(whole.detach()), rel=1e-5)
+    kept, kept_credit = drop_rows(rollouts, credit)
+    assert len(kept.token_ids) == len(kept.row_rollout) == len(kept_credit.advantages) < len(rollouts.token_ids)
+    assert torch.equal(kept.returns, rollouts.returns), "rollouts stay, only rows go"
+    assert method.loss(policy_logprobs(model, kept), kept, kept_credit).item() == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_a_mask_that_keeps_every_row_is_plain_grpo_bit_for_bit(trainer: Any) -> None:
+    masked, plain = trainer(FirstTurns(turns=10**6)), trainer(GRPO())
+    assert list(masked) == list(plain)
+    assert _same_weights(masked, plain)
+
+
+def test_an_update_with_nothing_left_makes_no_step_and_bills_no_training(model: LanguageModel, trainer: Any) -> None:
+    empty = trainer(FirstTurns(turns=0))
+    points = list(empty)
+    assert points[-1].success == points[0].success
+    assert points[-1].spent["trained_tokens"] == 0
+    assert points[-1].spent["generated_tokens"] > 0
+    assert "loss" not in points[-1].extra
+    assert {"batch_return", "entropy_nats"} <= points[-1].extra.keys()
+    pairs = zip(empty.policy.network.parameters(), model.network.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert len(empty.turns) == 3 * 12, "the rollouts were played, and count"
+
+
+def test_one_empty_update_between_others_leaves_the_optimiser_as_it_was(trainer: Any) -> None:
+    """AdamW with momentum would move on a zero gradient; an update with nothing left is none."""
+
+    @dataclass(frozen=True)
+    class Second(FirstTurns):
+        def credit(self, rollouts: Rollouts) -> Credit:
+            credit = super().credit(rollouts)
+            nothing = torch.zeros_like(rollouts.action_mask)
+            return Credit(credit.advantages, nothing) if len(self.seen) == 2 else credit
+
+    arm = trainer(Second(turns=3))
+    arm.step(0)
+    before = [w.clone() for w in arm.policy.network.parameters()]
+    arm.step(1)
+    assert all(torch.equal(a, b) for a, b in zip(before, arm.policy.network.parameters(), strict=True))
+    arm.step(2)
+    assert not all(torch.equal(a, b) for a, b in zip(before, arm.policy.network.parameters(), strict=True))
+
+
+def test_auxiliary_models_are_fitted_on_rows_that_the_policy_drops(trainer: Any) -> None:
+    @dataclass(frozen=True)
+    class Idle(PPOGAE):
+        fitted: list[int] = field(default_factory=list, compare=False)
+
+        def credit(self, rollouts: Rollouts) -> Credit:
+            return Credit(super().credit(rollouts).advantages, torch.zeros_like(rollouts.action_mask))
+
+        def fit(self, rollouts: Rollouts, services: Services) -> None:
+            self.fitted.append(len(rollouts.token_ids))
+            super().fit(rollouts, services)
+
+    method = Idle()
+    trained = _last(list(trainer(method))).spent["trained_tokens"]
+    assert len(method.fitted) == 3
+    assert min(method.fitted) > 12
+    assert trained > 0, "the critic's own training is billed"
+
+
+def test_rows_are_kept_whatever_the_gate_says(trainer: Any) -> None:
+    method = FirstTurns(turns=1)
+    trainer(method).step(0)
+    rollouts, _ = method.seen[0]
+    closed = rollouts.declare(frozenset())
+    keep: Tensor = torch.arange(len(rollouts.token_ids)) % 2 == 0
+    kept = closed.keep_rows(keep)
+    assert closed.used == kept.used == set()
+    opened = kept.replace(needs=None)
+    assert torch.equal(opened.turn_ids, rollouts.replace(needs=None).turn_ids[keep])
+    assert closed.keep_rows(torch.ones_like(keep)) is closed
