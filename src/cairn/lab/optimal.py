@@ -4,8 +4,9 @@
     Q*_t(s, c) = sum_s' P(s' | s, c) V*_{t+1}(s'),   V*_t(s) = max_c Q*_t(s, c)
 
 A turn is *wrong* if, after the option that was taken, no play can do as well as before it: Q*_t(s_t, c_t) < V*_t(s_t).
-That is a property of the world alone, not of the policy, and of what was said, not of the dice that followed. In a chain
-of thought it is the first step that cannot be mended without loss; what a later step can mend is not wrong in this sense. Saying what is not understood is an option like any other: it is wrong where the turn is missed.
+That is a property of the world alone, not of the policy, and of what was said, not of the dice that followed. In a
+chain of thought it is the first step that cannot be mended without loss; what a later step can mend is not wrong in
+this sense. Saying what is not understood is an option like any other: it is wrong where the turn is missed.
 The same recursion as `cairn.lab.exact`, with the maximum in the place of the policy (Bellman's optimality equation).
 """
 
