@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,21 +15,14 @@ from cairn.lab.door import Door
 from cairn.lab.episodes import Branch, Episodes, concatenate
 from cairn.lab.exact import ExactCredit
 from cairn.lab.ledger import Ledger
-from cairn.lab.model import LanguageModel, ModelCost, token_logprobs
+from cairn.lab.model import token_logprobs
 from cairn.lab.players import Player, PromptForm
+from cairn.lab.services.bills import Bills
+from cairn.lab.services.models import Models
 from cairn.lab.world import World, join
 from cairn.rollouts import Rollouts
 
 SAMPLING, FORKS, ESTIMATES = range(3)  # streams of random numbers that must not touch each other
-
-
-@dataclass(frozen=True)
-class Models:
-    """The networks of a run: the policy in training, the initial policy, and the critic of methods that learn one."""
-
-    policy: LanguageModel
-    reference: LanguageModel
-    critic: Critic | None
 
 
 class TabularServices:
@@ -48,7 +40,8 @@ class TabularServices:
         seed: tuple[int, int],
     ) -> None:
         """Open the services of an update. seed: (run, update)."""
-        self._models, self._form, self._ledger, self._needs = models, form, ledger, needs
+        self._models, self._form, self._needs = models, form, needs
+        self._bills = Bills(ledger, models.policy.cost)
         self._worlds, self._group_size, self._seed = join(worlds), group_size, seed
         self._calls = {SAMPLING: 0, FORKS: 0, ESTIMATES: 0}
         self._current: Player | None = None
@@ -64,7 +57,7 @@ class TabularServices:
         world = np.repeat(np.arange(len(self._worlds.worlds)), self._group_size)
         episodes = self._player().play(world, self._rng(SAMPLING))
         self._batches.append(episodes)
-        self._bill_play(episodes)
+        self._bills.play(episodes)
         return self._player().rollouts(episodes, draw_seed=self._seed[0] * 1_000_003 + self._seed[1])
 
     def continuations(self, rollouts: Rollouts, count: int) -> Tensor:
@@ -73,7 +66,7 @@ class TabularServices:
         mask = rollouts.turn_mask.numpy()
         handles, inverse = np.unique(rollouts.require("state_handles").numpy()[mask], return_inverse=True)
         forks = self._fork(np.repeat(handles, count))
-        self._bill_play(forks)
+        self._bills.play(forks)
         result = np.zeros((*mask.shape, count), dtype=np.float32)
         result[mask] = forks.rewards.reshape(-1, count)[inverse]
         return torch.from_numpy(result)
@@ -81,7 +74,7 @@ class TabularServices:
     def fit_critic(self, rollouts: Rollouts, targets: Tensor) -> float:
         """See `cairn.method.Services.fit_critic`."""
         critic = self._the_critic()
-        self._bill_rows(rollouts, critic.cost, "trained_tokens", passes=3)
+        self._bills.trained(_lengths(rollouts), critic.cost)
         return critic.fit(rollouts, targets)
 
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:  # noqa: ARG002 - the batch is the one just played
@@ -106,13 +99,13 @@ class TabularServices:
             rollouts = rollouts.replace(logprobs_reference=self._score_reference(rollouts))
         if "learned_critic" in self._needs:
             critic = self._the_critic()
-            self._bill_rows(rollouts, critic.cost, "scored_tokens", passes=1)
+            self._bills.scored(_lengths(rollouts), critic.cost)
             rollouts = rollouts.replace(values=critic.values(rollouts))
         return rollouts
 
     def bill_training(self, rollouts: Rollouts) -> None:
         """Bill one forward and backward pass of the policy over the batch."""
-        self._bill_rows(rollouts, self._models.policy.cost, "trained_tokens", passes=3)
+        self._bills.trained(_lengths(rollouts), self._models.policy.cost)
 
     def exact(self) -> ExactCredit:
         """Solve the update's worlds under the current policy (laboratory only, not billed).
@@ -151,37 +144,14 @@ class TabularServices:
 
     @torch.no_grad()
     def _score_reference(self, rollouts: Rollouts) -> Tensor:
-        self._bill_rows(rollouts, self._models.reference.cost, "scored_tokens", passes=1)
+        self._bills.scored(_lengths(rollouts), self._models.reference.cost)
         rows, inverse = torch.unique(rollouts.token_ids, dim=0, return_inverse=True)
         mask = torch.ones_like(rows, dtype=torch.bool)
         device = self._models.reference.device
         scored, _ = token_logprobs(self._models.reference.network, rows.to(device), mask.to(device))
         return scored.cpu()[inverse] * rollouts.action_mask
 
-    def _bill_play(self, episodes: Episodes) -> None:
-        alive = episodes.alive
-        prompts, spoken, context = (
-            values[alive] for values in (episodes.prompt_tokens, episodes.lengths, episodes.context_tokens)
-        )
-        self._ledger.generated_tokens += int(spoken.sum())
-        self._ledger.prompt_tokens += int(prompts.sum())
-        self._ledger.environment_steps += int(alive.sum())
-        self._ledger.environment_resets += len(alive)
-        self._ledger.flops += self._flops(prompts, spoken, context)
 
-    def _flops(self, prompts: NDArray[np.int64], spoken: NDArray[np.int64], context: NDArray[np.int64]) -> float:
-        """FLOPs of turns that read a prompt as one block behind their context and then speak token by token.
-
-        The last token of a turn is sampled but not read, unless the row goes on: then the next turn reads it first.
-        """
-        pending = (context > 0).astype(np.int64)
-        start = context + prompts
-        stop = start + spoken - 1
-        contexts = pending * context + prompts * start + (stop * (stop + 1) - start * (start + 1)) // 2
-        read = pending + prompts + spoken - 1
-        return self._models.policy.cost.forward_flops(torch.from_numpy(read), torch.from_numpy(contexts))
-
-    def _bill_rows(self, rollouts: Rollouts, cost: ModelCost, account: str, passes: int) -> None:
-        lengths = rollouts.attention_mask.sum(1)
-        setattr(self._ledger, account, getattr(self._ledger, account) + int(lengths.sum()))
-        self._ledger.flops += passes * cost.forward_flops(lengths, lengths**2)
+def _lengths(rollouts: Rollouts) -> Tensor:
+    """(B,) tokens of each row."""
+    return rollouts.attention_mask.sum(1)
