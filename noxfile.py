@@ -128,7 +128,7 @@ def check(session: nox.Session) -> None:
 @nox.session(default=False)
 def smoke(session: nox.Session) -> None:
     """Run the reproductions named, or all of them, at the preset that takes seconds; the records are thrown away."""
-    _install(session, "-e.[run]")
+    _install(session, "-e.[run,tasks]")
     _smoke(session, session.posargs or sorted(path.parent.name for path in ROOT.glob("reproductions/*/reproduce.py")))
 
 
@@ -238,7 +238,8 @@ def _check_contents(session: nox.Session, built: Path) -> None:
     """Stop unless the wheel holds the package and its data, and none of the single records."""
     names = zipfile.ZipFile(built).namelist()
     wanted = ["cairn/py.typed", "cairn/site/__init__.py", "cairn/_data/inventory/", "cairn/_data/constraints.txt"]
-    wanted += [f"cairn/_data/{path.relative_to(ROOT)}" for path in sorted(ROOT.glob("reproductions/*/*.*"))]
+    kept = [path for folder in ("reproductions", "studies") for path in sorted(ROOT.glob(f"{folder}/*/*.*"))]
+    wanted += [f"cairn/_data/{path.relative_to(ROOT)}" for path in kept]
     wanted += [f"cairn/{path.relative_to(ROOT / 'src/cairn')}" for path in ROOT.glob("src/cairn/lab/models/*/*.*")]
     missing = [name for name in wanted if not any(there.startswith(name) for there in names)]
     unwanted = [name for name in names if "/results/" in name or "__pycache__" in name]

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cairn.commands.experiments import known_experiment
 from cairn.commands.numbers import number
 from cairn.commands.terminal import (
     DASH,
@@ -25,9 +26,7 @@ from cairn.commands.terminal import (
     table,
 )
 from cairn.errors import UserError
-from cairn.inventory import load
-from cairn.inventory.findings import near
-from cairn.paths import data_root
+from cairn.evidence.homes import home
 
 if TYPE_CHECKING:
     from cairn.evidence.planning import Outlook, Test
@@ -38,7 +37,7 @@ DIGITS = 3
 
 
 def power(
-    id: Annotated[str, typer.Argument(metavar="ID", help="A method that has a reproduction.")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="A method that has a reproduction, or a study.")],
     seeds: Annotated[
         int | None,
         typer.Option(min=2, help="Planned seeds; as many as are published unless given.", show_default=False),
@@ -66,7 +65,7 @@ def power(
     """
     from cairn.evidence.planning import outlooks
 
-    report = _published(_known(id), preset)
+    report = _published(known_experiment(id), preset)
     tests, min_seeds, planned = _declared(id, preset, report)
     planned = seeds or planned
     console = messages()
@@ -86,21 +85,11 @@ def power(
         print_outlooks(output(), found, preset)
 
 
-def _known(entry_id: str) -> str:
-    known = sorted(path.parent.name for path in (data_root() / "reproductions").glob("*/reproduce.py"))
-    if entry_id not in known:
-        what = (
-            "there is no reproduction of this entry" if entry_id in load() else "there is no reproduction with this id"
-        )
-        raise UserError(what, value=entry_id, repair=near(entry_id, known))
-    return entry_id
-
-
 def _published(method: str, preset: str) -> Report | None:
     """Return the report in the repository, or in the installed package, where it is of this preset."""
     from cairn.evidence.report import read_report
 
-    path = data_root() / "reproductions" / method / "report.json"
+    path = home(method) / "report.json"
     report = read_report(path) if path.is_file() else None
     return report if report is not None and report.preset == preset else None
 

@@ -12,6 +12,7 @@ import typer
 
 from cairn.commands.terminal import AsJson, output, require_run_extra, say
 from cairn.errors import UserError
+from cairn.evidence.homes import REPRODUCTIONS, home, scripts
 from cairn.inventory import load
 from cairn.paths import data_root
 
@@ -29,7 +30,7 @@ Folder = Annotated[
 def report(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID", help="Methods; all that have been run unless given.", show_default=False),
+        typer.Argument(metavar="ID", help="Methods or studies; all that were run unless given.", show_default=False),
     ] = None,
     out: Folder = None,
     check: Annotated[
@@ -66,19 +67,18 @@ def _folders(ids: Sequence[str], out: Path | None) -> dict[str, Path]:
     if out is not None:
         if len(ids) != 1:
             raise UserError(
-                "--out holds the run of one method", value=list(ids), repair="name that method: ID --out DIR"
+                "--out holds the run of one method or study", value=list(ids), repair="name it: ID --out DIR"
             )
         return {_known(ids[0]): out}
-    home = data_root() / "reproductions"
-    chosen = [_known(one) for one in ids] or [path.parent.name for path in sorted(home.glob("*/reproduce.py"))]
-    found = {one: home / one for one in chosen if ids or _has_evidence(home / one)}
+    chosen = {one: home(one) for one in ([_known(one) for one in ids] or scripts())}
+    found = {one: folder for one, folder in chosen.items() if ids or _has_evidence(folder)}
     if not found:
-        raise UserError("no method has been run yet", file=home, repair="run one: cairn run ID")
+        raise UserError("nothing has been run yet", file=data_root() / REPRODUCTIONS, repair="run one: cairn run ID")
     return found
 
 
-def _known(entry_id: str) -> str:
-    return load()[entry_id].id
+def _known(id: str) -> str:
+    return id if id in scripts() else load()[id].id
 
 
 def _has_evidence(folder: Path) -> bool:

@@ -9,10 +9,13 @@ from pathlib import Path
 from cairn.errors import UserError
 from cairn.evidence.claims import Claim
 from cairn.evidence.experiment import ArmInfo, Experiment, Role
+from cairn.evidence.homes import scripts
 from cairn.lab.controls import NullControl
 from cairn.lab.protocol import family_of
 from cairn.method import Method
-from cairn.paths import data_root
+
+# What a script calls its declaration.
+DECLARED = {"reproduce.py": "REPRODUCTION", "study.py": "STUDY"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A whole reproduction, as `reproductions/<id>/reproduce.py` declares it."""
+    """A whole experiment, as `reproductions/<id>/reproduce.py` or `studies/<id>/study.py` declares it.
+
+    A study tests no paper, but a question of our own, in the same way.
+    """
 
     id: str
     title: str
@@ -89,39 +95,36 @@ class Reproduction:
         )
 
 
-def reproduction_ids() -> list[str]:
-    """Return the ids that have a `reproduce.py`, sorted."""
-    return sorted(path.parent.name for path in (data_root() / "reproductions").glob("*/reproduce.py"))
-
-
-def script_of(method_id: str) -> Path:
-    """Return the script of a reproduction. Raises UserError, with the known ids, where there is none."""
-    if method_id not in reproduction_ids():
+def script_of(experiment_id: str) -> Path:
+    """Return the script of a reproduction or a study. Raises UserError, with the known ids, where there is none."""
+    found = scripts()
+    if experiment_id not in found:
         raise UserError(
-            "there is no reproduction of this method",
-            value=method_id,
-            repair=f"Choose one of: {', '.join(reproduction_ids())}.",
+            "there is no reproduction and no study with this id",
+            value=experiment_id,
+            repair=f"Choose one of: {', '.join(found)}.",
         )
-    return data_root() / "reproductions" / method_id / "reproduce.py"
+    return found[experiment_id]
 
 
-def load_reproduction(method_id: str) -> Reproduction:
-    """Read the declaration in `reproductions/<id>/reproduce.py`. This runs the script's top level: it is our own code.
+def load_reproduction(experiment_id: str) -> Reproduction:
+    """Read what a reproduction or a study declares. This runs the script's top level: it is our own code.
 
-    Raises UserError for an unknown id, or a script without a `REPRODUCTION`.
+    Raises UserError for an unknown id, or a script that does not declare one `Reproduction` of its own id.
     """
-    path = script_of(method_id)
-    spec = importlib.util.spec_from_file_location(f"reproduce_{method_id.replace('-', '_')}", path)
+    path = script_of(experiment_id)
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_{experiment_id.replace('-', '_')}", path)
     if spec is None or spec.loader is None:
         raise UserError("the script cannot be imported", file=path, repair="Restore the file.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found = getattr(module, "REPRODUCTION", None)
-    if not isinstance(found, Reproduction) or found.id != method_id:
+    name = DECLARED[path.name]
+    found = getattr(module, name, None)
+    if not isinstance(found, Reproduction) or found.id != experiment_id:
         raise UserError(
-            "the script declares no REPRODUCTION of its own id",
+            f"the script declares no {name} of its own id",
             file=path,
-            value=method_id,
-            repair="Set REPRODUCTION = Reproduction(id=..., ...).",
+            value=experiment_id,
+            repair=f"Set {name} = Reproduction(id=..., ...).",
         )
     return found

@@ -24,15 +24,16 @@ FINGERPRINT_PRESET = "smoke"
 
 
 def take_fingerprint(reproduction: Reproduction, protocol: Protocol) -> Fingerprint:
-    """Train the method's own arm for twenty updates of a tiny run in float64 on the CPU; return what it went through.
+    """Train one arm for twenty updates of a tiny run in float64 on the CPU; return what it went through.
 
-    It runs on the smallest instances of the first task. The numbers are loss and gradient norm of each update and the
+    The arm is the method's own, or the first one of a study that has none; it runs on the smallest instances of the
+    first task. The numbers are loss and gradient norm of each update and the
     success at the end. They move when the method, the loop or the task changes in a way that matters, and hold under
     refactoring.
     """
     quiet()
     torch.set_num_threads(1)
-    arm = next(a for a in reproduction.arms if a.role == "method")
+    arm = next((a for a in reproduction.arms if a.role == "method"), reproduction.arms[0])
     family = reproduction.families[0]
     settings = dataclasses.replace(
         protocol.settings(protocol.preset(FINGERPRINT_PRESET)),
