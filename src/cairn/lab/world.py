@@ -23,9 +23,12 @@ class World:
     """One instance. S states, P distinct prompts, C options at most; option C is `stay`: anything not understood.
 
     Text. `prompts[p]` is the windowed prompt; `options[p]` are the phrases that the world understands there;
-    `observations[o]` is the raw observation; `header` opens a prompt that carries the full history.
+    `observations[o]` is the raw observation; `header` opens a prompt that carries the full history,
+    and `opening` each turn in it; None for the raw observation and `. act`. An empty one shows nothing between turns.
     Dynamics. `successors`, `probabilities`: (S, C + 1, J), what may follow option c in state s; unused options repeat
     `stay`. A terminal state leads to itself and pays `payoffs[s]` when it is entered.
+    Agents, where several share the policy. `agents[s]` acts in state s, counted from 0; where it is absent, the world
+    carries out option `absences[s]` instead, without a word being said; -1 is `stay`. Entries of ends mean nothing.
     """
 
     name: str
@@ -43,6 +46,14 @@ class World:
     start: int
     horizon: int  # turns
     recurrence: float  # share of visits whose raw observation carries no stamp of its own
+    agents: IntArray | None = None  # (S,)
+    absences: IntArray | None = None  # (S,)
+    opening: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse agents of whom it is not said what happens without them."""
+        if (self.agents is None) != (self.absences is None):
+            raise ValueError("`agents` and `absences` come together")
 
     @property
     def n_states(self) -> int:
@@ -65,11 +76,22 @@ class WorldBatch:
     bifurcations: BoolArray  # (S,)
     starts: IntArray  # (W,)
     n_options: int  # C
+    agents: IntArray | None = None  # (S,), None unless every world has agents
+    absences: IntArray | None = None  # (S,)
+
+    @property
+    def n_agents(self) -> int:
+        """Return A, of the world with the most; 0 where nobody is told apart."""
+        return 0 if self.agents is None else int(self.agents.max()) + 1
 
     @property
     def horizon(self) -> int:
         """Return the turn limit, the same in all worlds of a batch."""
         return self.worlds[0].horizon
+
+    def bifurcations_at(self, states: IntArray) -> BoolArray:
+        """(R, K) which turns of walks (R, K + 1) began at a bifurcation."""
+        return np.asarray(self.bifurcations[states[:, :-1]])
 
 
 def join(worlds: Sequence[World]) -> WorldBatch:
@@ -91,7 +113,15 @@ def join(worlds: Sequence[World]) -> WorldBatch:
         bifurcations=np.concatenate([w.bifurcations for w in worlds]),
         starts=offsets + np.array([w.start for w in worlds]),
         n_options=options - 1,
+        agents=_agree([w.agents for w in worlds]),
+        absences=_agree([w.absences for w in worlds]),
     )
+
+
+def _agree(parts: Sequence[IntArray | None]) -> IntArray | None:
+    """Put a field of all worlds in one array, if every world has it."""
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given) if given and len(given) == len(parts) else None
 
 
 def _widen(world: World, options: int, branches: int) -> tuple[IntArray, FloatArray]:
