@@ -18,7 +18,7 @@ from cairn.rollouts import Rollouts
 def batch(model: LanguageModel, panel: Panel) -> Rollouts:
     services = TabularServices(
         Models(model, model, None), WindowedForm(model.tokenizer), Ledger(), frozenset(),
-        worlds=panel.train, group_size=4, seed=(3, 0),
+        instances=panel.train, group_size=4, seed=(3, 0),
     )  # fmt: skip
     return services.rollouts()
 

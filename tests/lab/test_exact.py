@@ -185,7 +185,7 @@ def test_the_ceiling_arm_climbs_along_the_gradient_of_success(model64: LanguageM
     world, method = quest.build(SMALL, 11), ExactCreditArm(kl_coefficient=0.0)
     services = TabularServices(
         Models(mine, model64, None), WindowedForm(mine.tokenizer), Ledger(), method.needs,
-        worlds=[world], group_size=4000, seed=(0, 0),
+        instances=[world], group_size=4000, seed=(0, 0),
     )  # fmt: skip
     rollouts = services.attach(method.collect(services.door).replace(needs=None)).declare(method.needs)
     loss = method.loss(policy_logprobs(mine, rollouts), rollouts, method.credit(rollouts))

@@ -39,7 +39,7 @@ def _open(
     ledger, critic = Ledger(), Critic(model, 1e-3, 1.0)
     services = TabularServices(
         Models(model, model, critic), WindowedForm(model.tokenizer), ledger, needs,
-        worlds=worlds, group_size=each, seed=(1, 0),
+        instances=worlds, group_size=each, seed=(1, 0),
     )  # fmt: skip
     return services, ledger
 

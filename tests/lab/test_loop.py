@@ -116,7 +116,7 @@ def test_exact_credit_teaches_more_than_shuffled_exact_credit(train: Train) -> N
 def _batch(model: LanguageModel, panel: Panel) -> Rollouts:
     services = TabularServices(
         Models(model, model, None), WindowedForm(model.tokenizer), Ledger(), frozenset({"mc_continuations"}),
-        worlds=panel.train, group_size=6, seed=(2, 0),
+        instances=panel.train, group_size=6, seed=(2, 0),
     )  # fmt: skip
     batch = services.rollouts()
     return batch.replace(turn_values=services.continuations(batch, 2).mean(-1))

@@ -48,7 +48,7 @@ def played(states: np.ndarray, options: np.ndarray, lengths: np.ndarray) -> Epis
     """Episodes of which only states (R, K + 1), options (R, K) and lengths (R, K) are filled in."""
     nothing, words = np.zeros_like(lengths), np.zeros((*lengths.shape, 1))
     return Episodes(
-        world=nothing[:, 0], states=states, options=options, tokens=words.astype(np.int64), logprobs=words,
+        instance=nothing[:, 0], states=states, options=options, tokens=words.astype(np.int64), logprobs=words,
         entropies=words, lengths=lengths, stamped=nothing > 0, prompt_tokens=nothing, context_tokens=nothing,
         rewards=np.zeros(len(states)), truncated=np.zeros(len(states), dtype=bool),
     )  # fmt: skip

@@ -37,7 +37,7 @@ def _play(table: PolicyTable, each: int, rng: np.random.Generator) -> Episodes:
 def _batch(model: LanguageModel, panel: Panel, each: int = 8) -> Rollouts:
     services = TabularServices(
         Models(model, model, None), WindowedForm(model.tokenizer), Ledger(), frozenset(),
-        worlds=panel.train, group_size=each, seed=(3, 0),
+        instances=panel.train, group_size=each, seed=(3, 0),
     )  # fmt: skip
     return services.rollouts()
 
@@ -77,7 +77,7 @@ def test_tokens_are_sampled_as_often_as_the_model_says(table: PolicyTable, rng: 
     episodes = _play(table, 20_000, rng)
     for number, start in enumerate(table.worlds.starts):
         chances = np.exp(table.log_probs[table.roots[table.worlds.prompt[start]]])
-        counts = np.bincount(episodes.tokens[episodes.world == number, 0, 0], minlength=chances.size)
+        counts = np.bincount(episodes.tokens[episodes.instance == number, 0, 0], minlength=chances.size)
         common = chances * 20_000 >= 5
         pooled = np.append(counts[common], counts[~common].sum()), np.append(chances[common], chances[~common].sum())
         assert chisquare(pooled[0], pooled[1] / pooled[1].sum() * 20_000).pvalue > 1e-6

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from types import SimpleNamespace
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ SLIP = 0.2
 
 
 def history_player(model: LanguageModel, worlds: WorldBatch, evaluation_episodes: int = 2) -> HistoryPlayer:
-    return HistoryForm(model.tokenizer, evaluation_episodes).player(model, worlds)
+    return HistoryForm(model.tokenizer, evaluation_episodes).player(model, worlds.worlds)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def compared(
     model: LanguageModel, short_worlds: WorldBatch
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Estimates, standard errors and exact advantages of the turns that are not all but decided; windowed policy."""
-    player = WindowedForm(model.tokenizer).player(model, short_worlds)
+    player = WindowedForm(model.tokenizer).player(model, short_worlds.worlds)
     episodes = player.play(np.repeat(np.arange(4), 12), np.random.default_rng(5))
     estimate = montecarlo.advantages(player, episodes, 200, np.random.default_rng(6))
     exact = player.exact()
@@ -172,16 +172,16 @@ def test_the_error_of_success_is_as_worked_by_hand() -> None:
     # Sample variances 1/3 and 1/4, 4 episodes in each of 2 worlds: sqrt((1/3 + 1/4) / 4) / 2.
     rewards = np.array([1.0, 0, 1, 0, 1, 1, 1, 0])
     player = SimpleNamespace(
-        worlds=SimpleNamespace(worlds=("a", "b")), play=lambda world, _: SimpleNamespace(world=world, rewards=rewards)
+        n_instances=2, play=lambda instance, _: SimpleNamespace(instance=instance, rewards=rewards)
     )
-    success = montecarlo.success(cast("Player", player), 4, np.random.default_rng(0))
+    success = montecarlo.success(cast("Player[Any]", player), 4, np.random.default_rng(0))
     assert success.mean == pytest.approx(0.625)
     assert success.standard_error == pytest.approx(0.190941, abs=1e-6)
 
 
 @pytest.mark.parametrize("prompt", get_args(Prompt))
 def test_behind_a_taken_action_the_world_answers_anew(model: LanguageModel, prompt: Prompt) -> None:
-    player = prompt_form(prompt, model.tokenizer, 2).player(model, join([tiny_world(SLIP)]))
+    player = prompt_form(prompt, model.tokenizer, 2).player(model, [tiny_world(SLIP)])
     episodes = player.play(np.zeros(30, dtype=np.int64), np.random.default_rng(0))
     for side, room in enumerate((BEHIND_LEFT, BEHIND_RIGHT)):
         said = np.flatnonzero(episodes.options[:, 0] == side)[0]

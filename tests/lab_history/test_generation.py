@@ -19,7 +19,7 @@ TOLERANCE = 1e-4  # nats
 
 
 def player_of(model: LanguageModel, worlds: WorldBatch) -> HistoryPlayer:
-    return HistoryForm(model.tokenizer, 2).player(model, worlds)
+    return HistoryForm(model.tokenizer, 2).player(model, worlds.worlds)
 
 
 def stranger(model: LanguageModel, attention: str) -> LanguageModel:
@@ -97,7 +97,7 @@ def test_a_row_reads_like_the_lessons_that_the_embedded_model_was_taught(model: 
     for k, ((state, option), phrase) in enumerate(zip(walked, phrases, strict=True)):
         tape.states[0, k], tape.options[0, k], tape.lengths[0, k] = state, option, len(phrase)
         tape.tokens[0, k, : len(phrase)] = phrase
-    episodes = Episodes(world=np.array([0]), rewards=np.ones(1), truncated=np.zeros(1, dtype=bool), **vars(tape))
+    episodes = Episodes(instance=np.array([0]), rewards=np.ones(1), truncated=np.zeros(1, dtype=bool), **vars(tape))
     assert tell(player_of(model, join([world]))._script, episodes).rows == [lesson.tokens]
 
 

@@ -73,7 +73,7 @@ def services_of(model: LanguageModel, ledger: Ledger, group_size: int, *worlds: 
         prompt_form("history", model.tokenizer, 2),
         ledger,
         VinePPO.needs | {"oracle"},
-        worlds=worlds or [tiny_world()],
+        instances=worlds or [tiny_world()],
         group_size=group_size,
         seed=(0, 0),
     )

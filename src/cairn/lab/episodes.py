@@ -6,14 +6,13 @@ beforehand for windowed prompts, the network itself where the prompt carries the
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cairn.lab.instance import Spoken
 from cairn.lab.policy import UNKNOWN, PolicyTable
 from cairn.lab.world import WorldBatch
 
@@ -23,26 +22,14 @@ BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Episodes:
-    """R rollouts of K turns at most, each turn of L tokens at most. States are numbers in the batch's numbering."""
+class Episodes(Spoken):
+    """R walks through worlds. States are numbers in the batch's numbering; the last one of a short walk stays on."""
 
-    world: IntArray  # (R,) index of the world in the batch
+    PADDING = {"states": {"mode": "edge"}, "options": {"constant_values": -1}}  # noqa: RUF012 - see Spoken
+
     states: IntArray  # (R, K + 1)
     options: IntArray  # (R, K), C is `stay`
-    tokens: IntArray  # (R, K, L)
-    logprobs: FloatArray  # (R, K, L)
-    entropies: FloatArray  # (R, K, L) nats
-    lengths: IntArray  # (R, K) tokens of the turn, 0 where it did not take place
     stamped: BoolArray  # (R, K) the raw observation carries a stamp of its own
-    prompt_tokens: IntArray  # (R, K) what the policy had to read before it spoke, without what it had read before
-    context_tokens: IntArray  # (R, K) what stood before that in the same row; 0 where the prompt was a row of its own
-    rewards: FloatArray  # (R,) terminal reward
-    truncated: BoolArray  # (R,)
-
-    @property
-    def alive(self) -> BoolArray:
-        """Return (R, K): the turn took place."""
-        return self.lengths > 0
 
 
 @dataclass(frozen=True)
@@ -72,7 +59,7 @@ class Branch:
 
     def start(self, worlds: WorldBatch, episodes: Episodes, rng: np.random.Generator) -> Start:
         """Return where the new rollouts begin. The episodes must have been played from the start."""
-        world, state = episodes.world[self.rollout], episodes.states[self.rollout, self.turn]
+        world, state = episodes.instance[self.rollout], episodes.states[self.rollout, self.turn]
         if not self.after:
             return Start(world, state, self.turn)
         option = episodes.options[self.rollout, self.turn]
@@ -128,29 +115,7 @@ def walk(speaker: Speaker, start: Start, rng: np.random.Generator) -> Episodes:
         tape.states[:, k + 1] = state
         tape.states[active, k + 1] = answer(worlds, state[active], option, luck[active, depth + 1])
     end = tape.states[:, -1]
-    return Episodes(world=start.world, rewards=worlds.payoffs[end], truncated=~worlds.terminal[end], **vars(tape))
-
-
-def concatenate(parts: Sequence[Episodes]) -> Episodes:
-    """Put batches of episodes of the same worlds under each other; the last state of a short one stays on."""
-    turns = max(part.alive.shape[1] for part in parts)
-    names = [field.name for field in dataclasses.fields(Episodes)]
-    return Episodes(**{n: np.concatenate([_lengthen(n, getattr(part, n), turns) for part in parts]) for n in names})
-
-
-def _lengthen(name: str, values: NDArray[Any], turns: int) -> NDArray[Any]:
-    """Pad a field of `Episodes` to `turns` turns."""
-    if values.ndim == 1:
-        return values
-    if name == "states":
-        return np.pad(values, ((0, 0), (0, turns + 1 - values.shape[1])), mode="edge")
-    width = [(0, 0), (0, turns - values.shape[1]), *[(0, 0)] * (values.ndim - 2)]
-    return np.pad(values, width, constant_values=-1 if name == "options" else 0)
-
-
-def take(episodes: Episodes, index: IntArray) -> Episodes:
-    """Return the rollouts `index`, in that order."""
-    return Episodes(**{name: values[index] for name, values in vars(episodes).items()})
+    return Episodes(instance=start.world, rewards=worlds.payoffs[end], truncated=~worlds.terminal[end], **vars(tape))
 
 
 @dataclass(frozen=True)

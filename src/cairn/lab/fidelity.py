@@ -11,11 +11,11 @@ from scipy.stats import spearmanr
 from cairn.lab.controls import NullControl
 from cairn.lab.critic import Critic
 from cairn.lab.forms import prompt_form
+from cairn.lab.instance import Instance
 from cairn.lab.ledger import Ledger
 from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.model import LanguageModel
 from cairn.lab.services import Models, TabularServices
-from cairn.lab.world import World
 from cairn.method import Method, overridden_stages
 from cairn.rollouts import Rollouts
 
@@ -48,9 +48,13 @@ def measure_fidelity(
     if not form.has_exact_credit:
         return {}
 
-    def open_services(worlds: Sequence[World], rollouts_each: int, batch: int, ledger: Ledger) -> TabularServices:
+    def open_services(
+        instances: Sequence[Instance], rollouts_each: int, batch: int, ledger: Ledger
+    ) -> TabularServices:
         stream = (seed, STREAM + batch)
-        return TabularServices(models, form, ledger, method.needs, worlds=worlds, group_size=rollouts_each, seed=stream)
+        return TabularServices(
+            models, form, ledger, method.needs, instances=instances, group_size=rollouts_each, seed=stream
+        )
 
     if "fit" in overridden_stages(type(method)):
         for batch in range(1, FIT_BATCHES + 1):

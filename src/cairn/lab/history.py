@@ -2,6 +2,8 @@
 
     header, then for each turn: raw observation, `. act`, what the policy said
 
+A world may open its turns otherwise, or with nothing: then the whole response stands in one piece.
+
 The policy is not Markov in the state of the world, so that nothing about it is exact: values, advantages and success
 are Monte Carlo estimates with standard errors. A fork takes the state of the world and the history along.
 """
@@ -19,13 +21,14 @@ from transformers import PreTrainedTokenizerBase
 
 from cairn.errors import UserError
 from cairn.lab import montecarlo
-from cairn.lab.collate import collate
-from cairn.lab.episodes import Branch, Episodes, Start, Tape, Turn, Voice, concatenate, longest_phrase, take, walk
+from cairn.lab.collate import acting_agents, collate, observation_keys
+from cairn.lab.episodes import Branch, Episodes, Start, Tape, Turn, Voice, longest_phrase, walk
 from cairn.lab.generate import Branches, Forest, Memory
+from cairn.lab.instance import concatenate, take
 from cairn.lab.model import LanguageModel
 from cairn.lab.players import Success
 from cairn.lab.policy import PolicyReader, join_children
-from cairn.lab.world import World, WorldBatch
+from cairn.lab.world import World, WorldBatch, join
 from cairn.rollouts import Rollouts
 
 IntArray = NDArray[np.int64]
@@ -34,9 +37,9 @@ FloatArray = NDArray[np.float64]
 ROWS_AT_ONCE = 256  # bounds the memory that keys and values take; results do not depend on it but for the dice
 
 
-def scene(observation: str) -> str:
-    """Return what stands before each of the policy's turns."""
-    return f"{observation} . act"
+def scene(observation: str, opening: str | None = None) -> str:
+    """Return what stands before each of the policy's turns. opening: see `World`."""
+    return f"{observation} . act" if opening is None else opening
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def tell(script: Script, episodes: Episodes) -> Told:
     """Write down episodes that were played from the start."""
     shown = script.worlds.observation[episodes.states[:, :-1]]
     scene_tokens = np.array([len(s) for s in script.scenes])[shown] * episodes.alive
-    headers = [script.headers[w] for w in episodes.world]
+    headers = [script.headers[w] for w in episodes.instance]
     end = np.array([len(h) for h in headers])[:, None] + (scene_tokens + episodes.lengths).cumsum(1)
     spoken = end - episodes.lengths
     rows = [list(h) for h in headers]
@@ -86,8 +89,11 @@ class HistorySpeaker:
         self.worlds, self.child, self.depth = script.worlds, script.child, script.depth
         self._script = script
         self._memory = Memory(model, len(prefixes))
-        self._memory.read(prefixes, Branches.none(len(prefixes)))
+        # Where a turn may open without a word, the last token of the prefix is left to be read with it.
+        last = [len(prefix) - (not all(script.scenes)) for prefix in prefixes]
+        self._memory.read([p[:n] for p, n in zip(prefixes, last, strict=True)], Branches.none(len(prefixes)))
         self._memory.select(copies)
+        self._unread = [list(prefixes[copy][last[copy] :]) for copy in copies]
         self._held = np.arange(copies.size)  # rollouts that still have a row in the memory
         self._root = np.zeros(0, dtype=np.int64)
 
@@ -120,7 +126,7 @@ class HistorySpeaker:
     def _go_on(self, tape: Tape, k: int, active: IntArray) -> list[list[int]]:
         """Keep what was said before turn k, and only the rows that go on; return what each one has not read yet."""
         going_on = np.searchsorted(self._held, active)
-        unread: list[list[int]] = [[] for _ in active]
+        unread = [self._unread[r] for r in active]
         if k:
             tokens, lengths = tape.tokens[self._held, k - 1], tape.lengths[self._held, k - 1]
             self._memory.recall(self._said(tokens, lengths))
@@ -151,6 +157,11 @@ class HistoryPlayer:
         self._evaluation_episodes = evaluation_episodes
         self._situations: dict[tuple[int, bytes], int] = {}
 
+    @property
+    def n_instances(self) -> int:
+        """See `Player.n_instances`."""
+        return len(self.worlds.worlds)
+
     def play(self, world: IntArray, rng: np.random.Generator) -> Episodes:
         """See `Player.play`."""
         return self._walk(Start.of(self.worlds, world), self._script.headers, world, rng)
@@ -173,12 +184,17 @@ class HistoryPlayer:
             numbers[rollout, turn] = self._situations.setdefault(situation, len(self._situations))
         return numbers
 
+    def bifurcations(self, episodes: Episodes) -> BoolArray:
+        """See `Player.bifurcations`."""
+        return self.worlds.bifurcations_at(episodes.states)
+
     def rollouts(self, episodes: Episodes, draw_seed: int) -> Rollouts:
         """See `Player.rollouts`: a row for each episode."""
         told = tell(self._script, episodes)
         rollout, turn = np.nonzero(episodes.alive)
         place = rollout, told.spoken[rollout, turn]
-        return collate(self.worlds, episodes, told.rows, place, self.situations(episodes), draw_seed)
+        keys, agents = observation_keys(self.worlds, episodes), acting_agents(self.worlds, episodes)
+        return collate(episodes, told.rows, place, keys, self.situations(episodes), draw_seed, agents)
 
     def exact(self) -> NoReturn:
         """See `Player.exact`. Always raises UserError."""
@@ -214,9 +230,11 @@ class HistoryForm:
         """Keep the trees and texts of worlds that were seen. evaluation_episodes: see `HistoryPlayer`."""
         self._reader, self._evaluation_episodes = PolicyReader(tokenizer), evaluation_episodes
         self._lines = lru_cache(maxsize=4096)(lambda world: _lines(world, tokenizer))
+        self._join = lru_cache(maxsize=4)(join)
 
-    def player(self, model: LanguageModel, worlds: WorldBatch) -> HistoryPlayer:
+    def player(self, model: LanguageModel, instances: Sequence[World]) -> HistoryPlayer:
         """Take the network as it is: it is asked while playing."""
+        worlds = self._join(tuple(instances))
         return HistoryPlayer(model, self._write(worlds, model.network.config.vocab_size), self._evaluation_episodes)
 
     @property
@@ -241,6 +259,6 @@ class HistoryForm:
 
 def _lines(world: World, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[list[int]]]:
     """Return the tokens of a world's header and of its scenes."""
-    texts = [world.header, *(scene(observation) for observation in world.observations)]
+    texts = [world.header, *(scene(observation, world.opening) for observation in world.observations)]
     header, *scenes = (list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
     return header, scenes

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,6 @@ from cairn.lab.forms import Prompt, prompt_form
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.services import Models, TabularServices
-from cairn.lab.world import World, join
 from cairn.method import Method
 from cairn.rollouts import Credit, Rollouts
 
@@ -56,10 +56,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Panel:
-    """The fixed instances: the arm draws its training worlds from `train` and is evaluated on `evaluation`."""
+    """The fixed instances, of one kind: the arm draws its training from `train` and is evaluated on `evaluation`."""
 
-    train: tuple[World, ...]
-    evaluation: tuple[World, ...]
+    train: tuple[Any, ...]
+    evaluation: tuple[Any, ...]
 
 
 class Trainer:
@@ -74,7 +74,6 @@ class Trainer:
         self.turn_tokens: list[int] = []
         self.method, self.null, self._panel, self._settings, self._seed = method, null, panel, settings, seed
         self.form = prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes)
-        self._evaluation = join(panel.evaluation)
         critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
         self._models = Models(
             policy=dataclasses.replace(model, network=copy.deepcopy(model.network)),
@@ -126,7 +125,7 @@ class Trainer:
 
     def evaluate(self, update: int, extra: dict[str, float]) -> Point:
         """Measure success on the evaluation panel under the current policy. Not billed."""
-        player = self.form.player(self._models.policy, self._evaluation)
+        player = self.form.player(self._models.policy, self._panel.evaluation)
         success = player.success(np.random.default_rng([self._seed, update, EVALUATION]))
         error = success.standard_error
         stated = {} if error is None else {"success_standard_error": error}
@@ -146,7 +145,7 @@ class Trainer:
             self.form,
             self.ledger,
             self.method.needs,
-            worlds=[self._panel.train[i] for i in chosen],
+            instances=[self._panel.train[i] for i in chosen],
             group_size=self._settings.group_size,
             seed=(self._seed, update),
         )

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cairn.errors import UserError
-from cairn.lab.episodes import Branch, Episodes
-from cairn.lab.players import Player, Success
+from cairn.lab.episodes import Branch
+from cairn.lab.players import Player, S, Success
 
 FloatArray = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class Estimate:
     standard_error: FloatArray
 
 
-def advantages(player: Player, episodes: Episodes, continuations: int, rng: np.random.Generator) -> Estimate:
+def advantages(player: Player[S], episodes: S, continuations: int, rng: np.random.Generator) -> Estimate:
     """Estimate the advantage of each turn of episodes that were played from the start: (R, K), 0 where none was.
 
     continuations: n, for Q and for V each. Raises UserError for fewer than 2.
@@ -45,21 +45,21 @@ def advantages(player: Player, episodes: Episodes, continuations: int, rng: np.r
     return Estimate(value, error)
 
 
-def success(player: Player, episodes_per_world: int, rng: np.random.Generator) -> Success:
-    """Estimate the success probability, averaged over the worlds of the player.
+def success(player: Player[S], episodes_each: int, rng: np.random.Generator) -> Success:
+    """Estimate the success probability, averaged over the instances of the player.
 
-    The worlds are fixed, so that the standard error holds the dice of the episodes alone: sqrt(sum_w var_w / n) / W.
-    Raises UserError for fewer than 2 episodes in each world.
+    The instances are fixed, so that the standard error holds the dice of the episodes alone:
+    sqrt(sum_w var_w / n) / W. Raises UserError for fewer than 2 episodes in each.
     """
-    _require_two("episodes in each world", episodes_per_world)
-    worlds = len(player.worlds.worlds)
-    played = player.play(np.repeat(np.arange(worlds), episodes_per_world), rng)
-    rewards = played.rewards.reshape(worlds, episodes_per_world)
-    variance = rewards.var(1, ddof=1).sum() / episodes_per_world
-    return Success(float(rewards.mean()), float(np.sqrt(variance)) / worlds)
+    _require_two("episodes in each instance", episodes_each)
+    instances = player.n_instances
+    played = player.play(np.repeat(np.arange(instances), episodes_each), rng)
+    rewards = played.rewards.reshape(instances, episodes_each)
+    variance = rewards.var(1, ddof=1).sum() / episodes_each
+    return Success(float(rewards.mean()), float(np.sqrt(variance)) / instances)
 
 
-def _returns(player: Player, episodes: Episodes, branch: Branch, count: int, rng: np.random.Generator) -> FloatArray:
+def _returns(player: Player[S], episodes: S, branch: Branch, count: int, rng: np.random.Generator) -> FloatArray:
     """(F, count) returns of continuations from each branching point."""
     repeated = Branch(np.repeat(branch.rollout, count), np.repeat(branch.turn, count), branch.after)
     return player.fork(episodes, repeated, rng).rewards.reshape(-1, count)

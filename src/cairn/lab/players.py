@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cairn.lab.episodes import Branch, Episodes
+from cairn.lab.episodes import Branch
 from cairn.lab.exact import ExactCredit
+from cairn.lab.instance import Instance, Spoken
 from cairn.lab.model import LanguageModel
-from cairn.lab.world import WorldBatch
 from cairn.rollouts import Rollouts
 
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+S = TypeVar("S", bound=Spoken)
+I_contra = TypeVar("I_contra", bound=Instance, contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -25,32 +29,37 @@ class Success:
     standard_error: float | None = None
 
 
-class Player(Protocol):
-    """The current policy on a batch of worlds, in one prompt form."""
+class Player(Protocol[S]):
+    """The current policy on a batch of instances, in one prompt form, which plays rollouts of one kind."""
 
-    worlds: WorldBatch
+    @property
+    def n_instances(self) -> int:
+        """Return how many instances there are."""
 
-    def play(self, world: IntArray, rng: np.random.Generator) -> Episodes:
-        """Play one episode from the start of each world of `world` (R,)."""
+    def play(self, instance: IntArray, rng: np.random.Generator) -> S:
+        """Play one rollout from the start of each instance of `instance` (R,)."""
 
-    def fork(self, episodes: Episodes, branch: Branch, rng: np.random.Generator) -> Episodes:
-        """Play on from the branching points, with the state and the history that stood there."""
+    def fork(self, spoken: S, branch: Branch, rng: np.random.Generator) -> S:
+        """Play on from the branching points, with all that stood there."""
 
-    def situations(self, episodes: Episodes) -> IntArray:
+    def situations(self, spoken: S) -> IntArray:
         """(R, K) numbers that are equal exactly where the future of two turns has the same law."""
 
-    def rollouts(self, episodes: Episodes, draw_seed: int) -> Rollouts:
-        """Collate episodes that were played from the start."""
+    def bifurcations(self, spoken: S) -> BoolArray:
+        """(R, K) a decision stood at the beginning of the turn that is known to matter."""
+
+    def rollouts(self, spoken: S, draw_seed: int) -> Rollouts:
+        """Collate what was played from the start."""
 
     def exact(self) -> ExactCredit:
-        """Solve the worlds under the policy. Raises UserError where the prompt form rules that out."""
+        """Solve the instances under the policy. Raises UserError where the prompt form rules that out."""
 
     def success(self, rng: np.random.Generator) -> Success:
-        """Return the success probability from the start, averaged over the worlds."""
+        """Return the success probability from the start, averaged over the instances."""
 
 
-class PromptForm(Protocol):
-    """Makes players. Lives as long as a run, so that it may keep what it has learnt about worlds.
+class PromptForm(Protocol[I_contra]):
+    """Makes players of instances of one kind. Lives as long as a run, so that it may keep what it has learnt of them.
 
     has_exact_credit: `Player.exact` works. evaluation: how `Player.success` is measured, in words, for the record.
     """
@@ -61,5 +70,5 @@ class PromptForm(Protocol):
     def evaluation(self) -> str:
         """See the class."""
 
-    def player(self, model: LanguageModel, worlds: WorldBatch) -> Player:
+    def player(self, model: LanguageModel, instances: Sequence[I_contra]) -> Player[Any]:
         """Read the model's current weights."""

@@ -14,9 +14,9 @@ from cairn.errors import UserError
 from cairn.evidence.records import canonical_json, spec_hash
 from cairn.inventory.reader import ReadError, read
 from cairn.lab.forms import Prompt
+from cairn.lab.instance import Instance
 from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.tasks import find, names
-from cairn.lab.world import World
 from cairn.paths import data_root
 
 Count = Annotated[int, Field(ge=1)]
@@ -229,14 +229,14 @@ def build_panel(family: str, knobs: Any, train: tuple[int, int], evaluation: tup
 
 
 def panel_digest(panel: Panel) -> str:
-    """Return the sha256 over all that a panel's worlds say and do."""
-    worlds = [_content(world) for world in (*panel.train, *panel.evaluation)]
+    """Return the sha256 over all that a panel's instances are."""
+    worlds = [_content(one) for one in (*panel.train, *panel.evaluation)]
     return spec_hash({"worlds": canonical_json(worlds)})
 
 
-def _content(world: World) -> dict[str, Any]:
-    """Return every field but the name, probabilities to 12 decimals."""
-    fields = {name: value for name, value in vars(world).items() if name != "name"}
+def _content(instance: Instance) -> dict[str, Any]:
+    """Return every field but the name and what it does not have, probabilities to 12 decimals."""
+    fields = {name: value for name, value in vars(instance).items() if name != "name" and value is not None}
     return {
         name: value.astype(float).round(12).tolist() if isinstance(value, np.ndarray) else value
         for name, value in fields.items()

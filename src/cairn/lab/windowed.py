@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
@@ -12,10 +15,11 @@ from cairn.lab.exact import ExactCredit, solve
 from cairn.lab.model import LanguageModel
 from cairn.lab.players import Success
 from cairn.lab.policy import PolicyReader, PolicyTable
-from cairn.lab.world import WorldBatch
+from cairn.lab.world import World, join
 from cairn.rollouts import Rollouts
 
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 class WindowedPlayer:
@@ -24,6 +28,11 @@ class WindowedPlayer:
     def __init__(self, table: PolicyTable) -> None:
         """Play from a table."""
         self.worlds, self._table = table.worlds, table
+
+    @property
+    def n_instances(self) -> int:
+        """See `Player.n_instances`."""
+        return len(self.worlds.worlds)
 
     def play(self, world: IntArray, rng: np.random.Generator) -> Episodes:
         """See `Player.play`."""
@@ -36,6 +45,10 @@ class WindowedPlayer:
     def situations(self, episodes: Episodes) -> IntArray:
         """See `Player.situations`."""
         return state_handles(self._table, episodes)
+
+    def bifurcations(self, episodes: Episodes) -> BoolArray:
+        """See `Player.bifurcations`."""
+        return self.worlds.bifurcations_at(episodes.states)
 
     def rollouts(self, episodes: Episodes, draw_seed: int) -> Rollouts:
         """See `Player.rollouts`: a row for each turn."""
@@ -59,7 +72,8 @@ class WindowedForm:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Keep the trees of worlds that were seen."""
         self._reader = PolicyReader(tokenizer)
+        self._join = lru_cache(maxsize=4)(join)
 
-    def player(self, model: LanguageModel, worlds: WorldBatch) -> WindowedPlayer:
+    def player(self, model: LanguageModel, instances: Sequence[World]) -> WindowedPlayer:
         """Read the whole policy in one forward pass."""
-        return WindowedPlayer(self._reader.read(model, worlds))
+        return WindowedPlayer(self._reader.read(model, self._join(tuple(instances))))

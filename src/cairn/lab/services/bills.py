@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cairn.lab.episodes import Episodes
+from cairn.lab.instance import Spoken
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import ModelCost
 
@@ -22,7 +22,7 @@ class Bills:
         """Bill to `ledger`. policy: what a token of the policy costs."""
         self._ledger, self._policy = ledger, policy
 
-    def play(self, episodes: Episodes) -> None:
+    def play(self, episodes: Spoken) -> None:
         """Bill the turns of episodes that were played with the policy."""
         alive = episodes.alive
         prompts, spoken, context = (
@@ -30,7 +30,7 @@ class Bills:
         )
         self._ledger.generated_tokens += int(spoken.sum())
         self._ledger.prompt_tokens += int(prompts.sum())
-        self._ledger.environment_steps += int(alive.sum())
+        self._ledger.environment_steps += episodes.environment_steps
         self._ledger.environment_resets += len(alive)
         self._ledger.flops += self._flops(prompts, spoken, context)
 

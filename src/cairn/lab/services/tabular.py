@@ -1,8 +1,9 @@
-"""The services of a training run on worlds: sampling, forking, scoring, critic. Every call is billed."""
+"""The services of a training run: sampling, forking, scoring, critic. Every call is billed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +13,14 @@ from torch import Tensor
 from cairn.lab import montecarlo
 from cairn.lab.critic import Critic
 from cairn.lab.door import Door
-from cairn.lab.episodes import Branch, Episodes, concatenate
+from cairn.lab.episodes import Branch
 from cairn.lab.exact import ExactCredit
+from cairn.lab.instance import Instance, Spoken, concatenate
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import token_logprobs
 from cairn.lab.players import Player, PromptForm
 from cairn.lab.services.bills import Bills
 from cairn.lab.services.models import Models
-from cairn.lab.world import World, join
 from cairn.rollouts import Rollouts
 
 SAMPLING, FORKS, ESTIMATES = range(3)  # streams of random numbers that must not touch each other
@@ -31,21 +32,21 @@ class TabularServices:
     def __init__(
         self,
         models: Models,
-        form: PromptForm,
+        form: PromptForm[Any],
         ledger: Ledger,
         needs: frozenset[str],
         *,
-        worlds: Sequence[World],
+        instances: Sequence[Instance],
         group_size: int,
         seed: tuple[int, int],
     ) -> None:
         """Open the services of an update. seed: (run, update)."""
         self._models, self._form, self._needs = models, form, needs
         self._bills = Bills(ledger, models.policy.cost)
-        self._worlds, self._group_size, self._seed = join(worlds), group_size, seed
+        self._instances, self._group_size, self._seed = instances, group_size, seed
         self._calls = {SAMPLING: 0, FORKS: 0, ESTIMATES: 0}
-        self._current: Player | None = None
-        self._batches: list[Episodes] = []  # all that were sampled in this update
+        self._current: Player[Any] | None = None
+        self._batches: list[Any] = []  # all that were sampled in this update
 
     @property
     def door(self) -> Door:
@@ -53,9 +54,9 @@ class TabularServices:
         return Door(self, self._needs)
 
     def rollouts(self) -> Rollouts:
-        """Sample `group_size` rollouts in each world of the update."""
-        world = np.repeat(np.arange(len(self._worlds.worlds)), self._group_size)
-        episodes = self._player().play(world, self._rng(SAMPLING))
+        """Sample `group_size` rollouts in each instance of the update."""
+        instance = np.repeat(np.arange(len(self._instances)), self._group_size)
+        episodes = self._player().play(instance, self._rng(SAMPLING))
         self._batches.append(episodes)
         self._bills.play(episodes)
         return self._player().rollouts(episodes, draw_seed=self._seed[0] * 1_000_003 + self._seed[1])
@@ -90,8 +91,8 @@ class TabularServices:
         return torch.from_numpy(found.value).float(), torch.from_numpy(found.standard_error).float()
 
     def bifurcations(self) -> NDArray[np.bool_]:
-        """(R, K) the turn started at a planted fork (laboratory only)."""
-        return np.asarray(self._worlds.bifurcations[self._played().states[:, :-1]])
+        """(R, K) the turn started at a decision that is known to matter (laboratory only)."""
+        return self._player().bifurcations(self._played())
 
     def attach(self, rollouts: Rollouts) -> Rollouts:
         """Score the batch as far as the method's needs ask for it: reference log-probs, critic values."""
@@ -108,13 +109,13 @@ class TabularServices:
         self._bills.trained(_lengths(rollouts), self._models.policy.cost)
 
     def exact(self) -> ExactCredit:
-        """Solve the update's worlds under the current policy (laboratory only, not billed).
+        """Solve the update's instances under the current policy (laboratory only, not billed).
 
         Raises UserError where the prompt form rules that out.
         """
         return self._player().exact()
 
-    def _played(self) -> Episodes:
+    def _played(self) -> Any:
         if not self._batches:
             raise RuntimeError("nothing was sampled yet: rollouts() comes first")
         return self._batches[-1]
@@ -124,18 +125,19 @@ class TabularServices:
             raise RuntimeError("this run has no critic")
         return self._models.critic
 
-    def _player(self) -> Player:
+    def _player(self) -> Player[Any]:
         if self._current is None:
-            self._current = self._form.player(self._models.policy, self._worlds)
+            self._current = self._form.player(self._models.policy, self._instances)
         return self._current
 
-    def _fork(self, handles: NDArray[np.int64]) -> Episodes:
+    def _fork(self, handles: NDArray[np.int64]) -> Spoken:
         """Play on from situations (F,), each where one of the batches came to it first."""
         episodes = concatenate(self._batches)
         rollout, turn = np.nonzero(episodes.alive)
         known, first = np.unique(self._player().situations(episodes)[rollout, turn], return_index=True)
         visit = first[np.searchsorted(known, handles)]
-        return self._player().fork(episodes, Branch(rollout[visit], turn[visit]), self._rng(FORKS))
+        forks: Spoken = self._player().fork(episodes, Branch(rollout[visit], turn[visit]), self._rng(FORKS))
+        return forks
 
     def _rng(self, stream: int) -> np.random.Generator:
         """Return fresh dice for each call: a second batch of an update must not repeat the first."""
