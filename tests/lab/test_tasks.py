@@ -106,7 +106,8 @@ def test_every_text_is_made_of_known_words_and_every_phrase_is_understood(instan
     task, world = instance
     words = task.vocabulary()
     assert len(set(words)) == len(words)
-    texts = [world.header, *world.prompts, *map(scene, world.observations), *(o for p in world.options for o in p)]
+    scenes = [scene(observation, world.opening) for observation in world.observations]
+    texts = [world.header, *world.prompts, *scenes, *(o for p in world.options for o in p)]
     assert {word for text in texts for word in text.split()} <= {*words}
     tree = grow_tree(world, build_tokenizer(words))
     for prompt, phrases in enumerate(world.options):

@@ -98,7 +98,7 @@ class School:
         parts = [(world.header, 0.0)]
         for state, option in walk(self._teacher, world, self._rng):
             options = world.options[world.state_prompt[state]]
-            parts.append((scene(world.observations[world.state_observation[state]]), 0.0))
+            parts.append((scene(world.observations[world.state_observation[state]], world.opening), 0.0))
             parts.append((options[option], self._weight(options)))
         return self._lesson(parts)
 
