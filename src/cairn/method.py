@@ -82,14 +82,25 @@ class Method:
         logprobs: (B, T) of the policy being trained, with gradient. Returns a scalar to be minimised.
         """
         per_token = clipped_surrogate(logprobs, rollouts.logprobs_behaviour, credit.advantages, self.clip_ratio)
-        if self.kl_coefficient:
-            per_token = per_token + self.kl_coefficient * low_variance_kl(
-                logprobs, rollouts.require("logprobs_reference")
-            )
-        return masked_mean(per_token, credit.trained(rollouts.action_mask))
+        return masked_mean(self.with_kl(per_token, logprobs, rollouts), credit.trained(rollouts.action_mask))
 
     def fit(self, rollouts: Rollouts, services: Services) -> None:
         """Train auxiliary models on the batch. Plain GRPO has none."""
+
+    @property
+    def passes(self) -> int:
+        """How many steps of the optimiser are taken on one batch, each billed.
+
+        Past the first one the policy has left the one that sampled: only there do ratios and clipping speak. A method
+        whose paper takes more than one gives `passes` as a field.
+        """
+        return 1
+
+    def with_kl(self, per_token: Tensor, logprobs: Tensor, rollouts: Rollouts) -> Tensor:
+        """Add the KL to the initial policy to a loss (B, T); for those who override `loss`."""
+        if not self.kl_coefficient:
+            return per_token
+        return per_token + self.kl_coefficient * low_variance_kl(logprobs, rollouts.require("logprobs_reference"))
 
 
 @dataclass(frozen=True)

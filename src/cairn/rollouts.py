@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -183,6 +183,14 @@ class Rollouts:
         # In place, and floats by bytes instead of bools: several times as fast where a batch is large.
         floating = per_token.is_floating_point()
         return per_token.mul_(self.action_mask.view(torch.uint8) if floating else self.action_mask)
+
+    def units(self, level: Literal["turn", "rollout"]) -> Tensor:
+        """Label each action token with the turn or rollout that it belongs to: (B, T) long; elsewhere, any number."""
+        rollouts = self.row_rollout[:, None]
+        if level == "rollout":
+            return rollouts.expand(self.token_ids.shape)
+        turns: Tensor = object.__getattribute__(self, "turn_mask")
+        return rollouts * turns.shape[1] + self.turn_ids
 
     def mean_over_turns(self, per_token: Tensor) -> Tensor:
         """Mean of a (B, T) tensor over each turn's action tokens: (R, K), 0 for a turn without tokens."""

@@ -15,6 +15,7 @@ from cairn.lab.model import LanguageModel
 from cairn.method import Method, Services
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
+from cairn.ops.losses import mean_over_units, surrogate, unit_log_ratios
 from cairn.rollouts import Credit, Rollouts
 
 SETTINGS = TrainSettings(
@@ -157,3 +158,42 @@ def test_rows_are_kept_whatever_the_gate_says(trainer: Any) -> None:
     opened = kept.replace(needs=None)
     assert torch.equal(opened.turn_ids, rollouts.replace(needs=None).turn_ids[keep])
     assert closed.keep_rows(torch.ones_like(keep)) is closed
+
+
+@dataclass(frozen=True)
+class SeveralPasses(GRPO):
+    """Steps over each batch more than once, with a ratio for each turn."""
+
+    passes: int = 3
+    ratios: list[Tensor] = field(default_factory=list, compare=False)
+
+    needs: ClassVar[frozenset[str]] = GRPO.needs | {"turn_boundaries"}
+
+    def loss(self, logprobs: Tensor, rollouts: Rollouts, credit: Credit) -> Tensor:
+        mask, units = credit.trained(rollouts.action_mask), rollouts.units("turn")
+        ratio = unit_log_ratios(logprobs, rollouts.logprobs_behaviour, mask, units, "mean").exp()
+        self.ratios.append(ratio.detach()[mask])
+        per_token = surrogate(ratio, credit.advantages, 0.1, 0.2)
+        return mean_over_units(self.with_kl(per_token, logprobs, rollouts), mask, units)
+
+
+def test_each_pass_is_billed_and_the_ratio_leaves_one_after_the_first(trainer: Any) -> None:
+    method = SeveralPasses()
+    points = list(trainer(method, updates=1))
+    once = list(trainer(SeveralPasses(passes=1), updates=1))
+    assert points[-1].spent["trained_tokens"] == 3 * once[-1].spent["trained_tokens"]
+    assert points[-1].spent["generated_tokens"] == once[-1].spent["generated_tokens"]
+    distances = [float((ratio - 1).abs().max()) for ratio in method.ratios]
+    assert distances[0] < 1e-4
+    assert distances[2] > distances[1] > 1e-3
+    assert points[-1].success != once[-1].success
+
+
+def test_a_plain_method_passes_once(trainer: Any) -> None:
+    @dataclass(frozen=True)
+    class Said(GRPO):
+        passes: int = 1
+
+    said, plain = trainer(Said()), trainer(GRPO())
+    assert list(said) == list(plain)
+    assert _same_weights(said, plain)

@@ -151,8 +151,15 @@ class Trainer:
         )
 
     def _learn(self, rollouts: Rollouts, credit: Credit, services: TabularServices, update: int) -> dict[str, float]:
-        if not rollouts.row_rollout.numel():
-            return {}
+        """Return loss and gradient norm of the last pass over the batch, nothing where no row is left."""
+        learned: dict[str, float] = {}
+        for _ in range(self.method.passes if rollouts.row_rollout.numel() else 0):
+            loss, norm = self._step(rollouts, credit, update)
+            services.bill_training(rollouts)
+            learned = {"loss": loss, "gradient_norm": norm}
+        return learned
+
+    def _step(self, rollouts: Rollouts, credit: Credit, update: int) -> tuple[float, float]:
         logprobs = policy_logprobs(self._models.policy, rollouts)
         loss = self.method.loss(logprobs, rollouts, credit)
         self._optimiser.zero_grad()
@@ -162,8 +169,7 @@ class Trainer:
         if not (loss.isfinite() and norm.isfinite()):
             raise FloatingPointError(f"update {update}: loss {float(loss.detach())}, gradient norm {float(norm)}")
         self._optimiser.step()
-        services.bill_training(rollouts)
-        return {"loss": float(loss.detach()), "gradient_norm": float(norm)}
+        return float(loss.detach()), float(norm)
 
     def _note_lengths(self, rollouts: Rollouts) -> None:
         self.turns += rollouts.turn_mask.sum(1).tolist()
