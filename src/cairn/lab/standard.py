@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cairn.evidence.claims import Claim
 from cairn.lab.controls import ExactCredit, ShuffledCredit
-from cairn.lab.experiment import Arm
+from cairn.lab.experiment import Arm, Reproduction
 from cairn.method import Method
 
 
@@ -74,5 +74,55 @@ def calibration_checks(control: str, label: str) -> tuple[Claim, Claim]:
             margin=0.0,
             basis="protocol",
             why="If misplaced exact credit helped, the numbers and not their places would do the work.",
+        ),
+    )
+
+
+def calibration_study(id: str, task: str, control: str, label: str, method: Method) -> Reproduction:
+    """Return the study that asks of a task whether it can judge credit at all.
+
+    control, label: what the baseline `method` is called as an arm and in words. It must climb, and leave room above it;
+    exact credit must learn faster, and the same credit in the wrong turns must not.
+    """
+    still = Arm(
+        "untrained",
+        "control",
+        f"{label} with a learning rate of 0: the initial policy.",
+        method,
+        learning_rate_factor=0.0,
+        granularity="episode",
+    )
+    return Reproduction(
+        id=id,
+        title=f"Can {task} tell exact credit from misplaced credit?",
+        tasks=(task,),
+        arms=(baseline_arms(control, label, method, control)[0], *ceiling_arms(), still),
+        claims=(),
+        checks=(*calibration_checks(control, label), *range_checks(control, label, still.name)),
+    )
+
+
+def range_checks(control: str, label: str, still: str) -> tuple[Claim, Claim]:
+    """Return two checks of the range: the baseline leaves the initial policy behind, and does not reach the ceiling."""
+    return (
+        Claim(
+            id=f"{control}-climbs",
+            text=f"{label} climbs within its budget.",
+            arm=control,
+            control=still,
+            metric="final_success",
+            margin=0.1,
+            basis="protocol",
+            why="Where nothing is learnt, no credit can be told from another.",
+        ),
+        Claim(
+            id=f"{control}-leaves-room",
+            text=f"{label} does not saturate: exact credit ends above it.",
+            arm="exact",
+            control=control,
+            metric="final_success",
+            margin=0.02,
+            basis="protocol",
+            why="Where the baseline ends at the ceiling, better credit can only show in its speed.",
         ),
     )
