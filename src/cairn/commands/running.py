@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cairn.commands.experiments import known_experiment
 from cairn.commands.teaching import lessons
 from cairn.commands.terminal import HELP_OPTIONS, AsJson, messages, output, require_run_extra, say
-from cairn.errors import UserError
-from cairn.inventory import load
-from cairn.inventory.findings import near
 
 if TYPE_CHECKING:
     from cairn.evidence.report import Report
@@ -70,7 +68,7 @@ Task = Annotated[
 
 
 def run(  # noqa: PLR0913, PLR0917 - one for each option
-    id: Annotated[str, typer.Argument(metavar="ID", help="A method that has a reproduction.")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="A method that has a reproduction, or a study.")],
     preset: Preset = "cpu",
     seeds: Seeds = None,
     device: Device = "auto",
@@ -81,17 +79,18 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     task: Task = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a reproduction: all arms over all seeds, then intervals, ledger and verdicts.
+    """Run a reproduction or a study: all arms over all seeds, then intervals, ledger and verdicts.
 
     A finished cell (one arm, one task, one seed) is kept as a file; a run that was stopped goes on with --resume.
     """
     require_run_extra()
-    from cairn.lab.experiment import load_reproduction, reproduction_ids
+    from cairn.lab.experiment import load_reproduction
 
-    if id not in reproduction_ids():
-        known = "there is no reproduction of this entry" if id in load() else "there is no reproduction with this id"
-        raise UserError(known, value=id, repair=near(id, reproduction_ids()))
-    reproduce(load_reproduction(id), Options(preset, seeds, device, out, resume, workers, model, task), as_json)
+    reproduce(
+        load_reproduction(known_experiment(id)),
+        Options(preset, seeds, device, out, resume, workers, model, task),
+        as_json,
+    )
 
 
 def script_command(reproduction: Reproduction) -> typer.Typer:
