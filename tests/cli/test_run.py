@@ -16,7 +16,8 @@ import pytest
 from tests.cli.conftest import Command, contents
 
 from cairn.evidence.records import Record, read_records, stable_bytes
-from cairn.lab import runner
+from cairn.lab import cell
+from cairn.lab.backends import serial
 from cairn.lab.experiment import load_reproduction
 from cairn.lab.pretrain import embedded_model
 from cairn.paths import data_root
@@ -63,7 +64,7 @@ def test_resuming_a_finished_run_reruns_nothing(
     def never(*_: object) -> Record:
         raise AssertionError("a finished cell was run again")
 
-    monkeypatch.setattr(runner, "attempt", never)
+    monkeypatch.setattr(serial, "attempt", never)
     arguments = (
         "run",
         "gigpo",
@@ -89,7 +90,7 @@ def test_a_failed_cell_is_told_and_run_again(cairn: Command, tmp_path: Path, mon
 
     arguments = ("run", "gigpo", *SMOKE, "--seeds", "1", "--workers", "1", "--out", tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "run_cell", broken)
+        patch.setattr(cell, "run_cell", broken)
         outcome = cairn(*arguments)
     assert outcome.code == 1
     assert "no [memory] left" in outcome.err

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import itertools
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lab.poison import poisonous_method
 
 from cairn.errors import UserError
 from cairn.evidence.records import Record, read_record, read_records, record_name, stable_bytes
+from cairn.lab.backends import names, open_backend
 from cairn.lab.controls import ExactCredit
 from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.protocol import Protocol, read_protocol
-from cairn.lab.runner import Plan, run
+from cairn.lab.runner import TRIES, Plan, run
+from cairn.method import Method
 from cairn.methods.gigpo import GiGPO
 from cairn.methods.grpo import GRPO
 from cairn.methods.vineppo import VinePPO
@@ -33,12 +39,13 @@ LIKE_BROKEN = Arm("like-broken", "control", "It waits for what never comes.", GR
 
 @dataclasses.dataclass
 class Witness:
-    """Notes what it is told; kills a worker when `kill` is the arm that advances."""
+    """Notes what it is told; kills all workers once, when `kill` is the arm that advances."""
 
     kill: str = ""
     done_: list[str] = dataclasses.field(default_factory=list)
     seen: list[tuple[str, str, int, int]] = dataclasses.field(default_factory=list)
     plan_: tuple[int, int] = (0, 0)
+    kills: int = 0
 
     def planned(self, cells: int, finished: int) -> None:
         self.plan_ = cells, finished
@@ -46,12 +53,38 @@ class Witness:
     def advanced(self, task: str, arm: str, seed: int, update: int, success: float) -> None:
         assert 0 <= success <= 1
         self.seen.append((task, arm, seed, update))
-        if arm == self.kill:
+        if arm == self.kill and not self.kills:
+            self.kills += 1
             for child in multiprocessing.active_children():
                 os.kill(child.pid or 0, signal.SIGKILL)
 
     def done(self, record: Record) -> None:
         self.done_.append(record_name(record.task, record.arm, record.seed))
+
+
+class Impatient(Witness):
+    """Interrupts, as Ctrl-C does, once a cell is done."""
+
+    def done(self, record: Record) -> None:
+        super().done(record)
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def poisonous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Method:
+    """A rule that kills the process that computes it."""
+    return poisonous_method(tmp_path, monkeypatch)
+
+
+def _full_after(writes: int) -> Callable[[int], None]:
+    """Return what stands in for fsync, where a full disk may show first."""
+    left = itertools.repeat(None, writes)
+
+    def sync(_: int) -> None:
+        if next(left, True):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return sync
 
 
 @pytest.fixture(scope="module")
@@ -195,20 +228,80 @@ def test_a_folder_that_cannot_be_written_is_refused(protocol: Protocol, tmp_path
         run(_plan(protocol, tmp_path / "file", PLAIN), Witness())
 
 
-def test_a_killed_worker_is_one_clear_error_and_finished_cells_are_kept(protocol: Protocol, tmp_path: Path) -> None:
-    """The second seed waits long for nothing: the kill comes when the budget arm starts, after its leader is done."""
+def test_a_cell_whose_worker_is_killed_is_tried_again(protocol: Protocol, tmp_path: Path) -> None:
+    """Both workers are killed while they compute: the kill comes when the budget arm starts, after its leader."""
     plan = _plan(protocol, tmp_path, PAPER, EQUAL, PLAIN, seeds=(101, 102), workers=2)
-    with pytest.raises(UserError, match=r"worker process was killed.*--resume") as caught:
-        run(plan, Witness(kill="equal"))
-    assert caught.value.file == tmp_path / "results"
-    finished = {record_name(r.task, r.arm, r.seed) for r in read_records(tmp_path / "results")}
-    assert finished >= {"quest--paper--s101.json"}
-    assert len(finished) < 6
-    witness = Witness()
-    records = run(dataclasses.replace(plan, resume=True, workers=1), witness)
+    witness = Witness(kill="equal")
+    records = run(plan, witness)
+    assert witness.kills == 1
     assert {r.status for r in records} == {"ok"}
-    assert not finished & set(witness.done_), "no finished cell is run again"
+    assert sorted(witness.done_) == sorted(_stable(records)), "nothing is lost and nothing is told twice"
     assert _stable(records) == _stable(run(dataclasses.replace(plan, out=tmp_path / "calm", workers=1), Witness()))
+
+
+def test_a_cell_that_kills_its_worker_each_time_is_recorded_and_the_rest_goes_on(
+    protocol: Protocol, tmp_path: Path, poisonous: Method
+) -> None:
+    poison = Arm("poison", "variant", "It kills.", poisonous)
+    like_poison = dataclasses.replace(EQUAL, name="like-poison", spends_like="poison")
+    records = run(_plan(protocol, tmp_path, poison, like_poison, PLAIN, workers=2), Witness())
+    assert [r.status for r in records] == ["failed", "skipped", "ok"]
+    assert records[0].reason == "its worker went away 3 times; the last time, it left with exit code 17"
+    assert len((tmp_path / "deaths").read_text().splitlines()) == TRIES
+
+
+def test_a_run_in_this_process_needs_no_other(protocol: Protocol, tmp_path: Path) -> None:
+    run(_plan(protocol, tmp_path, PLAIN), Witness())
+    assert multiprocessing.active_children() == []
+
+
+def test_a_full_disk_is_one_clear_error_and_finished_cells_are_kept(
+    protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = _plan(protocol, tmp_path, PAPER, PLAIN, CEILING)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", _full_after(2))  # the probe and one record still find room
+        with pytest.raises(UserError, match=r"No space left on device.*are kept.*--resume") as caught:
+            run(plan, Witness())
+    assert caught.value.file is not None
+    finished = read_records(plan.results)  # a torn one would be refused
+    assert len(finished) == 1
+    assert len(list(plan.results.iterdir())) == 1, "nothing half-written stays behind"
+    witness = Witness()
+    records = run(dataclasses.replace(plan, resume=True), witness)
+    assert witness.plan_ == (3, 1)
+    assert [r.status for r in records] == ["ok", "ok", "ok"]
+
+
+def test_a_full_disk_is_found_before_anything_is_computed(
+    protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fsync", _full_after(0))
+    witness = Witness()
+    with pytest.raises(UserError, match=r"cannot be written: No space left on device"):
+        run(_plan(protocol, tmp_path, PLAIN), witness)
+    assert (witness.plan_, witness.seen) == ((0, 0), [])
+    assert [*(tmp_path / "results").iterdir()] == []
+
+
+def test_an_interrupt_ends_the_workers_and_keeps_what_is_finished(protocol: Protocol, tmp_path: Path) -> None:
+    plan = _plan(protocol, tmp_path, PAPER, PLAIN, CEILING, workers=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, Impatient())
+    assert multiprocessing.active_children() == []
+    assert len(read_records(plan.results)) == 1
+    witness = Witness()
+    run(dataclasses.replace(plan, resume=True), witness)
+    assert witness.plan_ == (3, 1)
+    assert len(witness.done_) == 2
+
+
+def test_back_ends_are_found_by_name() -> None:
+    assert {"serial", "processes", "ray"} <= set(names())
+    with pytest.raises(UserError, match=r"unknown back end.*serial"):
+        open_backend("clay", 1)
+    with pytest.raises(UserError, match="no cluster"):
+        open_backend("processes", 2, "127.0.0.1:6379")
 
 
 def test_a_loss_that_is_not_finite_is_a_failed_record_with_its_reason(protocol: Protocol, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import torch
 from tests.lab_history.tiny import EMBEDDED_MODEL, tiny_world
 
 from cairn.errors import UserError
-from cairn.lab.cell import Setup, run_cell, specify
+from cairn.evidence.records import Record
+from cairn.lab.cell import Setup, attempt, specify
 from cairn.lab.controls import ExactCredit, NullControl
 from cairn.lab.episodes import Episodes
 from cairn.lab.experiment import Arm, Reproduction
@@ -185,7 +186,8 @@ def test_a_cell_records_how_success_was_estimated() -> None:
     cell = specify(setup, arm, task, seed=5)
     assert cell.spec["settings"]["prompt"] == "history"
     assert specify(setup, arm, "quest", seed=5).spec_hash != cell.spec_hash
-    record = run_cell(cell, lambda _: None)
+    *_, record = attempt(cell)
+    assert isinstance(record, Record)
     assert record.setting is not None
     assert record.setting.evaluation is not None
     assert "4 sampled episodes" in record.setting.evaluation

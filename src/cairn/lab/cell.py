@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +21,7 @@ from cairn.lab.fidelity import measure_fidelity
 from cairn.lab.loop import Panel, Point, Trainer, TrainSettings
 from cairn.lab.model import LanguageModel, load, quiet
 from cairn.lab.protocol import Protocol, build_panel, family_of, panel_digest, task_knobs, task_prompt
-from cairn.lab.provenance import describe_host, describe_provenance, utc_now
+from cairn.lab.provenance import Origin, describe_host, describe_origin, describe_provenance, utc_now
 from cairn.lab.tasks import find
 from cairn.method import Method
 
@@ -28,7 +30,10 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True)
 class Cell:
-    """What a worker needs. The task and `spec`, which is hashed, decide the result; `model` says where weights lie."""
+    """What a worker needs. The task and `spec`, which is hashed, decide the result; `model` says where weights lie.
+
+    origin: the code that asks. A worker has the same, but may have it without its history.
+    """
 
     reproduction: str
     task: str
@@ -38,6 +43,7 @@ class Cell:
     model: str
     protocol_version: str
     protocol_hash: str
+    origin: Origin
     spec: dict[str, Any]
 
     @property
@@ -93,12 +99,25 @@ def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | 
         model=setup.model,
         protocol_version=protocol.version,
         protocol_hash=setup.protocol.digest(setup.reproduction.families),
+        origin=describe_origin(),
         spec=spec,
     )
 
 
-def run_cell(cell: Cell, progress: Callable[[Point], None]) -> Record:
-    """Train and measure one cell."""
+def attempt(cell: Cell) -> Iterator[Point | Record]:
+    """Run a cell: yield the points of its curve as they come, and then its record.
+
+    An error inside the cell becomes a failed record, so that one bad cell cannot take the others down.
+    """
+    try:
+        yield (yield from run_cell(cell))
+    except Exception as error:  # noqa: BLE001 - whatever went wrong belongs into the record
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        yield failed_record(cell, f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})")
+
+
+def run_cell(cell: Cell) -> Generator[Point, None, Record]:
+    """Train and measure one cell: yield the points of its curve, return its record."""
     quiet()
     started, clock = utc_now(), time.perf_counter()
     model = load(cell.model, cell.spec["device"], DTYPES[cell.spec["dtype"]])
@@ -116,7 +135,7 @@ def run_cell(cell: Cell, progress: Callable[[Point], None]) -> Record:
     points = []
     for point in trainer:
         points.append(point)
-        progress(point)
+        yield point
     seconds = time.perf_counter() - clock
     return Record(
         **_identity(cell),
@@ -145,7 +164,7 @@ def failed_record(cell: Cell, reason: str) -> Record:
 
 def _provenance(cell: Cell, panel_hash: str | None, model_hash: str | None) -> Provenance:
     packages = find(family_of(cell.task)).packages
-    return describe_provenance(cell.protocol_version, cell.protocol_hash, panel_hash, model_hash, packages)
+    return describe_provenance(cell.origin, cell.protocol_version, cell.protocol_hash, panel_hash, model_hash, packages)
 
 
 def _identity(cell: Cell) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from cairn.errors import UserError
 
+# Configuration, tokenizer and weights: all that is fetched or shipped of a model.
+MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 # What transformers lets through when a folder's files are broken or do not fit together.
 LOADING_ERRORS = (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError)
 
@@ -106,7 +108,7 @@ def local_folder(source: str | Path) -> Path:
     if folder.is_absolute() or str(source).startswith("."):
         raise UserError("there is no such model folder", value=str(source), repair="Give a folder or a hub name.")
     try:
-        return Path(snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+        return Path(snapshot_download(str(source), allow_patterns=[*MODEL_FILES]))
     except (OSError, ValueError) as error:
         raise _not_loaded(source, next(iter(str(error).splitlines()), type(error).__name__)) from error
 

@@ -8,6 +8,7 @@ import platform
 import socket
 import subprocess
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,13 +16,31 @@ from pathlib import Path
 
 import torch
 
+from cairn.evidence.homes import SCRIPTS
 from cairn.evidence.records import Host, Provenance
 from cairn.paths import data_root, in_checkout
 
 DECISIVE_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pydantic")
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The code that asked for a result: its lock, its commit, and whether code or data differed from the commit."""
+
+    lock_hash: str | None
+    commit: str | None
+    dirty: bool | None
+
+
+@lru_cache(maxsize=1)
+def describe_origin() -> Origin:
+    """Return the origin of all that this process asks for: the files are looked at once."""
+    commit, dirty = _commit()
+    return Origin(_lock_hash(), commit, dirty)
+
+
 def describe_provenance(
+    origin: Origin,
     protocol_version: str,
     protocol_hash: str,
     panel_hash: str | None,
@@ -29,7 +48,6 @@ def describe_provenance(
     packages: Iterable[str] = (),
 ) -> Provenance:
     """Collect what decides a result. packages: those that the task needs besides the ones that every run needs."""
-    commit, dirty = _commit()
     return Provenance(
         protocol_version=protocol_version,
         protocol_hash=protocol_hash,
@@ -37,9 +55,9 @@ def describe_provenance(
         model_hash=model_hash,
         packages={name: found for name in (*DECISIVE_PACKAGES, *packages) if (found := _version(name))},
         python=platform.python_version(),
-        lock_hash=_lock_hash(),
-        commit=commit,
-        dirty=dirty,
+        lock_hash=origin.lock_hash,
+        commit=origin.commit,
+        dirty=origin.dirty,
     )
 
 
@@ -71,13 +89,11 @@ def _version(package: str) -> str | None:
         return None
 
 
-@lru_cache(maxsize=1)
 def _lock_hash() -> str | None:
     lock = data_root() / "constraints.txt"
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None
 
 
-@lru_cache(maxsize=1)
 def _commit() -> tuple[str | None, bool | None]:
     """Return the commit and whether code or data differ from it. Results do not count: they are written meanwhile."""
     if not in_checkout():
@@ -90,7 +106,7 @@ def _commit() -> tuple[str | None, bool | None]:
         "src",
         "inventory",
         "reproductions/protocol.yaml",
-        "reproductions/*/reproduce.py",
+        *(f"{folder}/*/{script}" for folder, script in SCRIPTS.items()),
         "constraints.txt",
     )
     return (head or None), (None if changed is None else bool(changed))
