@@ -42,6 +42,14 @@ class Services(Protocol):
         Needs `learned_critic`.
         """
 
+    def ablated(self, rollouts: Rollouts, absent: Tensor) -> Rollouts:
+        """Play each rollout again, with the same dice, without some agents; the others speak anew.
+
+        rollouts: as `rollouts()` returned them in this update. absent: bool, (R, A) or (A,), the agents who are left
+        out of each. Returns as many rollouts in the same order, with the turns of those who were there and the return
+        that they earned (no `state_handles`). Needs `agent_ids`.
+        """
+
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:
         """(R, K) exact advantages under the current policy. Only for controls: needs `oracle`."""
 

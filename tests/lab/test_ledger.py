@@ -153,7 +153,12 @@ def test_generation_with_a_cache_agrees_with_the_counter_of_torch(model: Languag
 
 @pytest.mark.parametrize(
     ("call", "need"),
-    [("continuations", "mc_continuations"), ("fit_critic", "learned_critic"), ("exact_advantages", "oracle")],
+    [
+        ("continuations", "mc_continuations"),
+        ("fit_critic", "learned_critic"),
+        ("ablated", "agent_ids"),
+        ("exact_advantages", "oracle"),
+    ],
 )
 def test_a_service_that_is_not_declared_refuses_and_bills_nothing(
     model: LanguageModel, panel: Panel, call: str, need: str
@@ -164,6 +169,7 @@ def test_a_service_that_is_not_declared_refuses_and_bills_nothing(
     arguments = {
         "continuations": (batch, 2),
         "fit_critic": (batch, batch.logprobs_behaviour),
+        "ablated": (batch, torch.ones(1, dtype=torch.bool)),
         "exact_advantages": (batch,),
     }
     with pytest.raises(UndeclaredNeedError, match=need):
@@ -171,11 +177,11 @@ def test_a_service_that_is_not_declared_refuses_and_bills_nothing(
     assert ledger.totals() == before
 
 
-def test_a_method_is_handed_the_four_services_and_nothing_else(model: LanguageModel, panel: Panel) -> None:
+def test_a_method_is_handed_the_services_and_nothing_else(model: LanguageModel, panel: Panel) -> None:
     services, _ = _open(model, panel.train)
     reachable = {name for name in dir(services.door) if not name.startswith("_")}
     assert reachable == {name for name in vars(Services) if not name.startswith("_")}
-    assert reachable == {"rollouts", "continuations", "fit_critic", "exact_advantages"}
+    assert reachable == {"rollouts", "continuations", "fit_critic", "ablated", "exact_advantages"}
     assert not hasattr(services.door, "__dict__"), "nothing can be hung on it either"
 
 

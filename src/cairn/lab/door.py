@@ -38,6 +38,11 @@ class Door:
         self._require("learned_critic")
         return self._inside.fit_critic(rollouts, targets)
 
+    def ablated(self, rollouts: Rollouts, absent: Tensor) -> Rollouts:
+        """See `cairn.method.Services.ablated`."""
+        self._require("agent_ids")
+        return self._inside.ablated(rollouts, absent).declare(self._needs)
+
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:
         """See `cairn.method.Services.exact_advantages`."""
         self._require("oracle")

@@ -95,11 +95,12 @@ def play(
     return walk(TableSpeaker(table), Start(world, start, first_turn), rng)
 
 
-def walk(speaker: Speaker, start: Start, rng: np.random.Generator) -> Episodes:
+def walk(speaker: Speaker, start: Start, rng: np.random.Generator, absent: BoolArray | None = None) -> Episodes:
     """Play until the end or the turn limit.
 
     Column k of the result is the k-th turn played from `start`. Each turn draws the same amount of luck whatever
-    happens, so that two policies with one seed meet the same dice.
+    happens, so that two policies with one seed meet the same dice. absent: (R, A) agents who are not there; in their
+    turns nothing is said, and the world carries out what it has for that.
     """
     worlds, depth = speaker.worlds, speaker.depth
     recurrence = np.array([w.recurrence for w in worlds.worlds])[start.world]
@@ -108,14 +109,28 @@ def walk(speaker: Speaker, start: Start, rng: np.random.Generator) -> Episodes:
     for k in range(turns):
         luck = rng.random((rows, depth + 2))
         state = tape.states[:, k]
-        active = np.flatnonzero(~worlds.terminal[state] & (start.turn + k < worlds.horizon))
+        going = np.flatnonzero(~worlds.terminal[state] & (start.turn + k < worlds.horizon))
+        active, gone = _roll_call(worlds, state, going, absent)
         option = _speak(speaker, tape, k, active, luck)
         tape.options[active, k] = option
         tape.stamped[active, k] = luck[active, depth] >= recurrence[active]
         tape.states[:, k + 1] = state
         tape.states[active, k + 1] = answer(worlds, state[active], option, luck[active, depth + 1])
+        if worlds.absences is not None:
+            silence = worlds.absences[state[gone]]
+            tape.states[gone, k + 1] = answer(worlds, state[gone], silence, luck[gone, depth + 1])
     end = tape.states[:, -1]
     return Episodes(instance=start.world, rewards=worlds.payoffs[end], truncated=~worlds.terminal[end], **vars(tape))
+
+
+def _roll_call(
+    worlds: WorldBatch, state: IntArray, going: IntArray, absent: BoolArray | None
+) -> tuple[IntArray, IntArray]:
+    """Part the rows that go on into those whose agent is there and those whose agent is not."""
+    if absent is None or worlds.agents is None:
+        return going, going[:0]
+    missing = absent[going, worlds.agents[state[going]]]
+    return going[~missing], going[missing]
 
 
 @dataclass(frozen=True)

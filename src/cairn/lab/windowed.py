@@ -38,6 +38,10 @@ class WindowedPlayer:
         """See `Player.play`."""
         return walk(TableSpeaker(self._table), Start.of(self.worlds, world), rng)
 
+    def play_without(self, world: IntArray, absent: BoolArray, rng: np.random.Generator) -> Episodes:
+        """See `cairn.lab.ablation.TeamPlayer`."""
+        return walk(TableSpeaker(self._table), Start.of(self.worlds, world), rng, absent)
+
     def fork(self, episodes: Episodes, branch: Branch, rng: np.random.Generator) -> Episodes:
         """See `Player.fork`. The prompt carries no history, so that state and turn are all that is forked."""
         return walk(TableSpeaker(self._table), branch.start(self.worlds, episodes, rng), rng)

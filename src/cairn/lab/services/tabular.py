@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cairn.lab import montecarlo
+from cairn.lab.ablation import replay
 from cairn.lab.critic import Critic
 from cairn.lab.door import Door
 from cairn.lab.episodes import Branch
@@ -78,6 +79,14 @@ class TabularServices:
         self._bills.trained(_lengths(rollouts), critic.cost)
         return critic.fit(rollouts, targets)
 
+    def ablated(self, rollouts: Rollouts, absent: Tensor) -> Rollouts:
+        """See `cairn.method.Services.ablated`."""
+        batch = self._batch_of(rollouts)
+        dice = np.random.default_rng([*self._seed, SAMPLING, batch])
+        episodes = replay(self._player(), self._batches[batch], absent.numpy(), dice)
+        self._bills.play(episodes)
+        return self._player().rollouts(episodes, rollouts.draw_seed).replace(state_handles=None)
+
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:  # noqa: ARG002 - the batch is the one just played
         """See `cairn.method.Services.exact_advantages`. Not billed: no method could buy it."""
         return torch.from_numpy(self.exact().advantages(self._played()).astype(np.float32))
@@ -119,6 +128,14 @@ class TabularServices:
         if not self._batches:
             raise RuntimeError("nothing was sampled yet: rollouts() comes first")
         return self._batches[-1]
+
+    def _batch_of(self, rollouts: Rollouts) -> int:
+        """Return which batch of this update was handed out as `rollouts`."""
+        handles = rollouts.replace(needs=None).require("state_handles").numpy()
+        for number, batch in enumerate(self._batches):
+            if np.array_equal(self._player().situations(batch), handles):
+                return number
+        raise RuntimeError("these rollouts are not a whole batch that was sampled in this update")
 
     def _the_critic(self) -> Critic:
         if self._models.critic is None:
