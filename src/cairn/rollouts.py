@@ -42,6 +42,7 @@ TOKEN_FIELDS = (
     "token_ids",
     "attention_mask",
     "action_mask",
+    "dense_rewards",
     "turn_ids",
     "logprobs_behaviour",
     "logprobs_reference",
@@ -76,11 +77,23 @@ class ActionIndex(NamedTuple):
     """Where the action tokens of each rollout lie, in the order in which they were produced.
 
     flat: (R, L) index into a (B, T) tensor flattened to B * T; 0 where `mask` is False.
-    mask: (R, L) bool.
+    mask: (R, L) bool, True first, then False.
+    shape: (B, T).
     """
 
     flat: Tensor
     mask: Tensor
+    shape: torch.Size
+
+    def pack(self, per_token: Tensor) -> Tensor:
+        """Line up a (B, T) tensor: (R, L), 0 where `mask` is False."""
+        return per_token.flatten()[self.flat] * self.mask
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """Move a (R, L) tensor back to (B, T), 0 off the action tokens."""
+        result = packed.new_zeros(self.shape.numel())
+        result[self.flat[self.mask]] = packed[self.mask]
+        return result.reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,7 @@ class Rollouts:
     turn_mask: Tensor  # (R, K) bool, the turn took place; True first, then False
     turn_rewards: Tensor  # (R, K) float, paid after turn k, without the terminal reward
     logprobs_behaviour: Tensor  # (B, T) float, of the policy that sampled; 0 off actions
+    dense_rewards: Tensor | None = None  # (B, T) float, paid at action tokens beside the others; by a `reward` stage
     observation_keys: Tensor | None = None  # (R, K) long, equal exactly where the raw observations are equal
     logprobs_reference: Tensor | None = None  # (B, T) float, of the initial policy; 0 off actions
     entropies: Tensor | None = None  # (B, T) float, nats, of the policy's next-token distribution
@@ -116,8 +130,10 @@ class Rollouts:
 
     def __post_init__(self) -> None:
         """Refuse rewards that are not finite, at masked turns too."""
-        for name in ("terminal_rewards", "turn_rewards"):
-            rewards: Tensor = object.__getattribute__(self, name)
+        for name in ("terminal_rewards", "turn_rewards", "dense_rewards"):
+            rewards: Tensor | None = object.__getattribute__(self, name)
+            if rewards is None:
+                continue
             bad = (~rewards.isfinite()).nonzero()
             if len(bad):
                 place = bad[0].tolist()
@@ -139,9 +155,12 @@ class Rollouts:
 
     @property
     def returns(self) -> Tensor:
-        """(R,) undiscounted return: the turn rewards plus the terminal reward."""
+        """(R,) undiscounted return: the turn rewards, the terminal reward, and dense rewards if there are any."""
         paid = object.__getattribute__(self, "turn_rewards") * object.__getattribute__(self, "turn_mask")
-        return torch.as_tensor(paid.sum(1) + self.terminal_rewards)
+        total = torch.as_tensor(paid.sum(1) + self.terminal_rewards)
+        if self.dense_rewards is None:
+            return total
+        return total.index_add(0, self.row_rollout, (self.dense_rewards * self.action_mask).sum(1).to(total.dtype))
 
     def declare(self, needs: frozenset[str]) -> Rollouts:
         """Return the same batch behind the gate of `needs`; reads outside it raise `UndeclaredNeedError`."""
@@ -194,15 +213,47 @@ class Rollouts:
 
     def mean_over_turns(self, per_token: Tensor) -> Tensor:
         """Mean of a (B, T) tensor over each turn's action tokens: (R, K), 0 for a turn without tokens."""
+        return self.sum_over_turns(per_token) / self.turn_tokens().clamp_min(1)
+
+    def sum_over_turns(self, per_token: Tensor) -> Tensor:
+        """Sum of a (B, T) tensor over each turn's action tokens: (R, K)."""
+        cell, shape = self._turn_cells()
+        return per_token.new_zeros(shape.numel()).index_add(0, cell, per_token[self.action_mask]).reshape(shape)
+
+    def turn_tokens(self) -> Tensor:
+        """(R, K) long: the action tokens of each turn; 0 for a turn that did not take place or said nothing."""
+        cell, shape = self._turn_cells()
+        return torch.bincount(cell, minlength=shape.numel()).reshape(shape)
+
+    def first_of_turns(self, per_token: Tensor) -> Tensor:
+        """Return what a (B, T) tensor holds at each turn's first action token: (R, K), 0 for a turn without tokens.
+
+        Of a critic's values it is the value of the state before the turn.
+        """
+        cell, shape = self._turn_cells()
+        column = self.action_mask.nonzero()[:, 1]
+        first = cell.new_full((shape.numel(),), self.token_ids.shape[1]).scatter_reduce(0, cell, column, "amin")
+        chosen = column == first[cell]
+        result = per_token.new_zeros(shape.numel())
+        result[cell[chosen]] = per_token[self.action_mask][chosen]
+        return result.reshape(shape)
+
+    def turn_ends(self) -> Tensor:
+        """Mark the last action token of each turn: (B, T) bool."""
+        index, turn_ids = self.action_index(), self.turn_ids
+        turns = torch.where(index.mask, turn_ids.flatten()[index.flat], -1)
+        return index.unpack((turns != torch.nn.functional.pad(turns, (0, 1), value=-1)[:, 1:]) & index.mask)
+
+    def _turn_cells(self) -> tuple[Tensor, torch.Size]:
+        """Return the cell of each action token in a flattened (R, K) tensor, and that tensor's shape."""
         turn_ids: Tensor = object.__getattribute__(self, "turn_ids")
         shape: torch.Size = object.__getattribute__(self, "turn_mask").shape
-        cell = (self.row_rollout[:, None] * shape[1] + turn_ids)[self.action_mask]
-        total = per_token.new_zeros(shape.numel()).index_add(0, cell, per_token[self.action_mask])
-        return (total / torch.bincount(cell, minlength=shape.numel()).clamp_min(1)).reshape(shape)
+        return (self.row_rollout[:, None] * shape[1] + turn_ids)[self.action_mask], shape
 
     def token_rewards(self) -> Tensor:
         """Pay each turn's reward at its last action token and the terminal reward at the rollout's last one: (B, T).
 
+        Dense rewards are paid where they stand.
         The reward of a turn without tokens goes to the action token before it, or to the first one if there is none.
         """
         turn_ids, turn_mask, turn_rewards = (
@@ -217,9 +268,8 @@ class Rollouts:
             rewards.scatter_add_(1, place, turn_rewards * turn_mask)
             last = (index.mask.sum(1, keepdim=True) - 1).clamp_min(0)
             rewards.scatter_add_(1, last, self.terminal_rewards[:, None])
-        result = torch.zeros(self.token_ids.numel(), dtype=rewards.dtype, device=rewards.device)
-        result[index.flat[index.mask]] = rewards[index.mask]
-        return result.reshape(self.token_ids.shape)
+        per_token = index.unpack(rewards)
+        return per_token if self.dense_rewards is None else per_token + self.dense_rewards * self.action_mask
 
     def action_index(self) -> ActionIndex:
         """Line up each rollout's action tokens in time order, whatever rows they stand in."""
@@ -235,7 +285,7 @@ class Rollouts:
         mask = torch.arange(int(counts.max().item()) if row.numel() else 0, device=flat.device) < counts[:, None]
         index = torch.zeros(mask.shape, dtype=torch.long, device=flat.device)
         index[rollout, torch.arange(flat.numel(), device=flat.device) - starts[rollout]] = flat
-        return ActionIndex(index, mask)
+        return ActionIndex(index, mask, self.token_ids.shape)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,4 @@ def _shuffle_turns(advantages: Tensor, rollouts: Rollouts, generator: torch.Gene
 
 def _shuffle_tokens(advantages: Tensor, rollouts: Rollouts, generator: torch.Generator) -> Tensor:
     index = rollouts.action_index()
-    permuted = permute_rows(advantages.flatten()[index.flat], index.mask, generator)
-    result = torch.zeros_like(advantages).flatten()
-    result[index.flat[index.mask]] = permuted[index.mask]
-    return result.reshape(advantages.shape)
+    return index.unpack(permute_rows(index.pack(advantages), index.mask, generator))

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from cairn.method import Method, Services
@@ -47,9 +46,5 @@ class PPOGAE(Method):
 
     def _advantages(self, rollouts: Rollouts) -> Tensor:
         critic, index = rollouts.require("values"), rollouts.action_index()
-        rewards = rollouts.token_rewards().flatten()[index.flat] * index.mask
-        values = critic.flatten()[index.flat] * index.mask
-        advantages = generalized_advantages(rewards, values, index.mask, self.gamma, self.lambda_)
-        result = torch.zeros_like(critic).flatten()
-        result[index.flat[index.mask]] = advantages[index.mask]
-        return result.reshape(critic.shape)
+        rewards, values = index.pack(rollouts.token_rewards()), index.pack(critic)
+        return index.unpack(generalized_advantages(rewards, values, index.mask, self.gamma, self.lambda_))

@@ -5,12 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cairn.rollouts import Rollouts
 
-def discounted_suffix_sum(values: Tensor, decay: float) -> Tensor:
-    """Return y with y_t = x_t + decay * y_{t+1} along the last axis; same shape.
 
+def discounted_suffix_sum(values: Tensor, decay: float | Tensor) -> Tensor:
+    """Return y with y_t = x_t + decay_t * y_{t+1} along the last axis; same shape.
+
+    decay: one number, or one for each step in a tensor of the shape of `values` (see `by_boundary`).
     Doubling: after step s every y_t holds the 2^s terms that follow it, so log2(T) vector operations do.
     """
+    if isinstance(decay, Tensor):
+        return _varying_suffix_sum(values, decay)
     total, reach = values.clone(), 1
     while reach < values.shape[-1]:
         # The right-hand side is complete before the sum is written, so that it may be written in place.
@@ -19,9 +24,42 @@ def discounted_suffix_sum(values: Tensor, decay: float) -> Tensor:
     return total
 
 
+def _varying_suffix_sum(values: Tensor, decays: Tensor) -> Tensor:
+    total, factor, reach = values.clone(), decays, 1
+    while reach < values.shape[-1]:
+        total[..., :-reach] += factor[..., :-reach] * total[..., reach:]
+        factor = factor * torch.nn.functional.pad(factor[..., reach:], (0, reach))
+        reach *= 2
+    return total
+
+
+def by_boundary(ends: Tensor, inside: float, across: float, like: Tensor) -> Tensor:
+    """Return a discount (or lambda) for each step: `across` from a step that ends a turn to the next, else `inside`.
+
+    ends: bool, of the shape of `like`, which gives the type. With inside = across it is that number everywhere.
+    """
+    return torch.full_like(like, inside).masked_fill_(ends, across)
+
+
 def last_steps(mask: Tensor) -> Tensor:
     """Mark the last step of each row. mask: (R, K) bool, True first, then False. Returns (R, K) bool."""
     return mask & ~torch.nn.functional.pad(mask, (0, 1))[:, 1:]
+
+
+def token_returns(rollouts: Rollouts, gamma: float | Tensor = 1.0) -> Tensor:
+    """Return the discounted return-to-go from each action token on: (B, T), 0 elsewhere.
+
+        G_t = r_t + gamma_t G_{t+1} over the rollout's action tokens, r as `Rollouts.token_rewards` pays it
+
+    A reward that a method gives to tokens can become credit in two ways, and papers do not always say in which. The
+    first is this: an action earns what is paid from it on. The second takes the token's own reward for its advantage
+    (`Rollouts.token_rewards` itself): an action earns what is paid for it, and nothing that it makes possible. They
+    agree on the last token only; and a comparison of whole rollouts sees nothing but the sum, so that there a reward
+    that is merely spread over the tokens is the sparse reward again (tests/ops/test_returns.py).
+    gamma: a number, or (R, L) for each step of `Rollouts.action_index` (see `by_boundary`).
+    """
+    index = rollouts.action_index()
+    return index.unpack(discounted_suffix_sum(index.pack(rollouts.token_rewards()), gamma))
 
 
 def kl_penalised_rewards(

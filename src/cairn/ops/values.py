@@ -7,21 +7,38 @@ Fresh tensors are changed in place: at a thousand tokens a row, giving memory ba
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from cairn.ops.returns import discounted_suffix_sum, last_steps
+from cairn.ops.packing import Packing
+from cairn.ops.returns import by_boundary, discounted_suffix_sum, last_steps
+
+
+class Decay(NamedTuple):
+    """How much of the next step's value (gamma), and of its advantage (gamma * lambda_), reaches a step."""
+
+    gamma: float
+    lambda_: float
 
 
 def generalized_advantages(
-    rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lambda_: float, after: Tensor | None = None
+    rewards: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    gamma: float | Tensor,
+    lambda_: float | Tensor,
+    after: Tensor | None = None,
 ) -> Tensor:
     """Return GAE: the temporal differences from a step on, summed with decay gamma * lambda.
 
         delta_t = r_t + gamma V_{t+1} - V_t,   A_t = sum_l (gamma lambda)^l delta_{t+l}
 
     rewards, values, mask: (R, L). after: (R,) value of the state after the last step, for rows that were cut off and
-    not ended; without it that value is 0. Returns (R, L), in the unit of the rewards, 0 off the mask.
+    not ended; without it that value is 0. gamma, lambda_: numbers, or (R, L) for discounts that differ from step to
+    step, as inside a turn and across its end (`returns.by_boundary`): gamma_t lies between steps t and t + 1.
+    Returns (R, L), in the unit of the rewards, 0 off the mask.
     Source: arXiv 1506.02438, equation 16; verl-project/verl:verl/trainer/ppo/core_algos.py (`gae`), which steps over
     environment tokens, too. What differs: not whitened here; exactly 0 off the mask, where verl's holds what it
     carries. Limits: lambda 1 is return-to-go minus V, a mere baseline; lambda 0 is the temporal difference.
@@ -30,8 +47,43 @@ def generalized_advantages(
     return discounted_suffix_sum(_masked(deltas, mask), gamma * lambda_)
 
 
+def bilevel_advantages(
+    rewards: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    ends: Tensor,
+    inside: Decay,
+    across: Decay,
+    after: Tensor | None = None,
+) -> Tensor:
+    """Return GAE on two levels: over turns first, then inside each turn towards what the first level found.
+
+        turns:   D_k = R_k + g V(e_{k+1}) - V(e_k),   H_k = D_k + g l H_{k+1},   e_k the last token of turn k
+        tokens:  GAE inside each turn alone, nothing beyond its end, with the reward H_k + V(e_k) at e_k
+
+    rewards: (R, L), paid at the ends (one that is paid inside a turn counts in that turn only). values, mask: (R, L).
+    ends: (R, L) bool, the last token of each turn. across: g and l of the upper level, inside: those of the lower one.
+    after: as in `generalized_advantages`, for the upper level. Returns (R, L), 0 off the mask.
+    Source: RAGEN-AI/RAGEN:ragen/trainer/core_algos.py (bi-level GAE; g 0.95 between turns, everything else 1). What
+    differs: boundaries are data; the code takes the tokens with a reward other than 0 for ends, and so passes over
+    turns that are paid nothing. There, g and the lower level share one lambda. Limits: with every decay 1 it is the
+    return-to-go less the value, as GAE is; with turns of one token it is GAE over turns.
+    """
+    turns = Packing.of(ends & mask)
+    worth = turns.pack(values)
+    upper = generalized_advantages(turns.pack(rewards), worth, turns.mask, across.gamma, across.lambda_, after)
+    goals = torch.where(ends & mask, turns.unpack(upper + worth), rewards)
+    gammas = by_boundary(ends, inside.gamma, 0.0, values)
+    return generalized_advantages(goals, values, mask, gammas, inside.lambda_)
+
+
 def lambda_returns(
-    rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lambda_: float, after: Tensor | None = None
+    rewards: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    gamma: float | Tensor,
+    lambda_: float | Tensor,
+    after: Tensor | None = None,
 ) -> Tensor:
     """Return TD(lambda) targets: the mean of all n-step returns, the weight of n being (1 - lambda) lambda^(n-1).
 
