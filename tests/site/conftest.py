@@ -24,6 +24,7 @@ from cairn.site import build
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 METHOD = "gigpo"
+STUDY = "widening"
 PAPER_CLAIM = f"{METHOD}#alfworld-over-grpo"
 Part = TypeVar("Part", bound=BaseModel)
 # Ends the elements it may stand in, opens others, and uses what Markdown knows.
@@ -70,6 +71,16 @@ def fill(root: Path, experiment: Experiment, records: list[Record]) -> Path:
     return folder
 
 
+def fill_study(root: Path, experiment: Experiment) -> None:
+    """Write records, report and a script, of which only the name is looked at, of a study below a root."""
+    folder = root / "studies" / experiment.id
+    records = [cell.model_copy(update={"method": experiment.id}) for cell in sample_records()]
+    for record in records:
+        write_record(folder / "results", record)
+    write_report(folder / "report.json", build_report(experiment, records, 1))
+    (folder / "study.py").write_text("", encoding="utf-8")
+
+
 def bare_root(root: Path) -> Path:
     """Copy what is needed besides evidence: facts, checklist and hand-written pages."""
     for name in ("inventory", "checklist", "docs"):
@@ -83,6 +94,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data root. Tests must not write into it."""
     made = bare_root(tmp_path_factory.mktemp("root"))
     fill(made, invented_experiment(), invented_records())
+    fill_study(made, sample_experiment(id=STUDY, title="Does a wider net catch more?"))
     return made
 
 
@@ -101,6 +113,7 @@ def hostile_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = [*invented_records()[:-1], invented_records()[-1].model_copy(update={"reason": HOSTILE})]
     claim = sample_claim("faster", text=HOSTILE, why=HOSTILE, basis=HOSTILE)
     folder = fill(root, sample_experiment(id=METHOD, title=HOSTILE, claims=(claim,), deviations=(HOSTILE,)), records)
+    fill_study(root, sample_experiment(id=STUDY, title=HOSTILE, claims=(claim,), deviations=(HOSTILE,)))
     golden = yaml.safe_load(GOLDEN)
     first = golden["batch"][0]
     first["group"] = first["turns"][0]["observation"] = golden["origin"] = HOSTILE

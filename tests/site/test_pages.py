@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.site.conftest import METHOD, bare_root, fill, invented_experiment, invented_records
+from tests.site.conftest import METHOD, STUDY, bare_root, fill, invented_experiment, invented_records
 from tests.site.html_reader import Page, read
 
 from cairn.errors import UserError
@@ -79,6 +79,17 @@ def test_verdicts_stand_beside_the_papers_claim_and_are_linked(page: Page) -> No
 def test_a_failed_cell_is_shown_with_its_reason_and_spoils_the_checks(page: Page) -> None:
     assert "toy, exact, seed 4 failed loss became NaN" in " ".join(page.pieces).replace("  ", " ")
     assert "The protocol's own checks did not all hold" in page.text
+
+
+def test_a_study_has_a_page_of_its_own_and_no_entry(docs: Path) -> None:
+    listed, page = read(docs / "studies" / "index.md"), read(docs / "studies" / f"{STUDY}.md")
+    assert f"{STUDY}.html" in listed.all("a", "href")
+    assert "Does a wider net catch more?" in listed.text
+    assert f"cairn run {STUDY} --preset cpu --seeds 5" in page.text
+    assert "supported 95 % interval of paper - baseline" in page.text
+    assert f"../data/{STUDY}/report.json" in page.all("a", "href")
+    assert json.loads((docs / "data" / STUDY / "report.json").read_text())["id"] == STUDY
+    assert STUDY not in {one["id"] for one in json.loads((docs / "data/v1/entries.json").read_text())}
 
 
 def test_the_worked_example_is_drawn_and_told(page: Page) -> None:

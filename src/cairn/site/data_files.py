@@ -10,8 +10,8 @@ from cairn.evidence.report import Report
 from cairn.inventory import bibtex
 from cairn.site.facts_page import FACETS, values_of
 from cairn.site.part import VERSION, DataFile, Part, Whole, as_csv, as_json
-from cairn.site.subject import Subject, file_of
-from cairn.site.text import element, join, link, plain, table
+from cairn.site.subject import Shown, Subject, file_of
+from cairn.site.text import Html, element, join, link, plain, table
 
 
 def make(whole: Whole, others: Sequence[DataFile]) -> Part:
@@ -20,8 +20,10 @@ def make(whole: Whole, others: Sequence[DataFile]) -> Part:
     files = {one.path: one.text for one in general}
     for subject in whole.subjects:
         files[_json_of(subject)] = as_json({**_summary(subject), "entry": subject.entry.to_dict()})
-        files |= _evidence(subject)
-    return Part({"data/index.md": _page(whole.subjects, general), **{f"data/{path}": files[path] for path in files}})
+        files |= _evidence(subject, subject.report)
+    for study in whole.studies:
+        files |= _evidence(study, study.report)
+    return Part({"data/index.md": _page(whole, general), **{f"data/{path}": files[path] for path in files}})
 
 
 def _general(whole: Whole) -> list[DataFile]:
@@ -38,11 +40,11 @@ def _general(whole: Whole) -> list[DataFile]:
     ]  # fmt: skip
 
 
-def _evidence(subject: Subject) -> dict[str, str]:
+def _evidence(subject: Shown, report: Report | None) -> dict[str, str]:
     found = {f"{subject.id}/results/{file_of(record)}": pretty_json(record) for record in subject.records}
-    if subject.report is not None:
-        found[f"{subject.id}/report.json"] = pretty_json(subject.report)
-        found[f"{subject.id}/curves.csv"] = as_csv(_curve_rows(subject.report))
+    if report is not None:
+        found[f"{subject.id}/report.json"] = pretty_json(report)
+        found[f"{subject.id}/curves.csv"] = as_csv(_curve_rows(report))
     return found
 
 
@@ -117,23 +119,29 @@ def _json_of(subject: Subject) -> str:
     return f"{VERSION}/entries/{subject.id}.json"
 
 
-def _page(subjects: Sequence[Subject], general: Sequence[DataFile]) -> str:
+def _page(whole: Whole, general: Sequence[DataFile]) -> str:
     """Return the page that tells where the data is."""
     rows = [(one.what, link(element("code", one.path), one.path), one.holds) for one in general]
     each = [
         (
             subject.entry.bibliography.name,
             link(element("code", _json_of(subject)), _json_of(subject)),
-            join([link("report", f"{subject.id}/report.json"), ", ", link("curves", f"{subject.id}/curves.csv")])
-            if subject.report
-            else None,
+            _links(subject) if subject.report else None,
             f"{len(subject.records)} records",
         )
-        for subject in subjects
+        for subject in whole.subjects
     ]
+    studies = [(one.report.title, _links(one), f"{len(one.records)} records") for one in whole.studies]
     about = (
         "Everything on these pages is also here for programs, under CC-BY-4.0. The folder's name is the version of its "
         "shape: fields may be added within a version, none is renamed or taken away."
     )
     parts = ["# Data", about, table(["What", "File", "Holds"], rows), "## Each entry"]
-    return "\n\n".join([*parts, table(["Entry", "Facts", "Evidence", "Raw records"], each)]) + "\n"
+    parts.append(table(["Entry", "Facts", "Evidence", "Raw records"], each))
+    if studies:
+        parts += ["## Each study", table(["Study", "Evidence", "Raw records"], studies)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _links(shown: Shown) -> Html:
+    return join([link("report", f"{shown.id}/report.json"), ", ", link("curves", f"{shown.id}/curves.csv")])

@@ -13,7 +13,7 @@ from cairn.evidence.literature import LiteratureAudit
 from cairn.inventory import Inventory
 from cairn.inventory.decision import DecisionTree
 from cairn.inventory.survey import Survey
-from cairn.site.subject import Subject
+from cairn.site.subject import Study, Subject
 
 VERSION = "v1"
 _LEADING = ("=", "+", "-", "@", "\t", "\r")
@@ -28,6 +28,7 @@ class Whole:
     survey: Survey
     audit: LiteratureAudit
     tree: DecisionTree
+    studies: tuple[Study, ...] = ()
 
     @cached_property
     def names(self) -> Mapping[str, str]:

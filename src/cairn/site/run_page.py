@@ -12,7 +12,7 @@ from cairn.evidence.paragraph import methods_paragraph
 from cairn.evidence.report import ArmSummary, Report
 from cairn.site import charts
 from cairn.site.marks import anchor, badge
-from cairn.site.subject import Subject, file_of
+from cairn.site.subject import Shown, Subject, file_of
 from cairn.site.text import (
     Content,
     Html,
@@ -78,12 +78,12 @@ def warnings(report: Report) -> list[str]:
     return boxes
 
 
-def tests(subject: Subject, found: Sequence[ClaimReport]) -> str:
+def tests(subject: Shown, found: Sequence[ClaimReport]) -> str:
     """Return one block for each test: what was declared, what was found, the verdict with its scale."""
     return "\n\n".join(_test(subject, one) for one in found)
 
 
-def _test(subject: Subject, found: ClaimReport) -> str:
+def _test(subject: Shown, found: ClaimReport) -> str:
     claim, verdict = found.claim, found.verdict
     head = f'<h3 id="{anchor(found)}">{element("span", claim.text)}</h3>'
     about = definitions(
@@ -98,10 +98,9 @@ def _test(subject: Subject, found: ClaimReport) -> str:
     return "\n\n".join(part for part in [head, about, *_comparisons(found.comparisons)] if part)
 
 
-def _basis(subject: Subject, claim: Claim) -> Html:
+def _basis(subject: Shown, claim: Claim) -> Html:
     """Return the paper's claim that a test stands for, in words."""
-    known = {one.key: one.text for one in subject.entry.claims}
-    found = known.get(claim.basis.removeprefix(f"{subject.id}#"))
+    found = subject.stands_for(claim)
     return join(["the paper's claim: ", element("em", found)]) if found else escape(claim.basis)
 
 
@@ -161,7 +160,7 @@ def glance(report: Report, found: Sequence[ClaimReport]) -> str:
     return charts.effects(drawn, f"{label}; preset {report.preset}")
 
 
-def arms(subject: Subject, report: Report) -> str:
+def arms(subject: Shown, report: Report) -> str:
     """Return for each task what every arm did, what it cost, and the learning curves."""
     parts = ["## Arms"]
     for task in report.tasks:
@@ -176,7 +175,7 @@ def arms(subject: Subject, report: Report) -> str:
     return "\n\n".join(parts)
 
 
-def _report_link(subject: Subject) -> Html:
+def _report_link(subject: Shown) -> Html:
     return link("report.json", f"../data/{subject.id}/report.json")
 
 
@@ -267,7 +266,7 @@ def fidelity(report: Report) -> str:
     return "\n\n".join([head, about, table(["Arm", "Task", *(words(key) for key in keys)], rows)])
 
 
-def checks(subject: Subject, report: Report) -> str:
+def checks(subject: Shown, report: Report) -> str:
     """Return the checks of the protocol itself, apart from the claims of the paper."""
     if not report.checks:
         return ""
@@ -322,7 +321,7 @@ def paragraph_to_paste(subject: Subject) -> str:
     return f"### A methods paragraph for this run\n\n{about}\n\n{quoted}"
 
 
-def reproduce(subject: Subject, report: Report) -> str:
+def reproduce(subject: Shown, report: Report) -> str:
     """Return the command, where it ran, how long it took, and the raw records."""
     command = f"cairn run {subject.id} --preset {report.preset} --seeds {len(report.seeds)}"
     hosts = sorted({f"{one.host.cpu}, {one.host.device}, {one.host.threads} thread(s)" for one in subject.records})
@@ -346,7 +345,7 @@ def _bootstrap(report: Report) -> str:
     )
 
 
-def _raw(subject: Subject, report: Report) -> str:
+def _raw(subject: Shown, report: Report) -> str:
     if not subject.records:
         return paragraph(f"The {len(report.records)} raw records are in the repository, not in this copy of the site.")
     rows = [

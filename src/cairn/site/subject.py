@@ -1,17 +1,47 @@
-"""What there is about one entry: facts, worked example, records, report; and the statuses that follow from that."""
+"""What there is about one entry, or one study: facts, worked example, records, report; and what follows from that."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from cairn.evidence.audit import Labels, labels_of
+from cairn.evidence.claims import Claim
 from cairn.evidence.comparison import ClaimReport
 from cairn.evidence.golden import Golden, golden_path, read_golden
+from cairn.evidence.homes import STUDIES, home, ids
 from cairn.evidence.records import Record, read_records, record_name
 from cairn.evidence.report import Report, read_report
 from cairn.evidence.status import module_path, statuses
 from cairn.inventory import Entry, Inventory
+
+
+class Shown(Protocol):
+    """Whatever has a report to show. records: by file name."""
+
+    @property
+    def id(self) -> str:
+        """Return the id, by which its data is found."""
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the raw records, none where only the report is there."""
+
+    def stands_for(self, claim: Claim) -> str | None:
+        """Return in words what a test stands for in the paper; None where there is no paper, or no such claim."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """An experiment of our own, which belongs to no entry."""
+
+    id: str
+    records: tuple[Record, ...]
+    report: Report
+
+    def stands_for(self, claim: Claim) -> None:
+        """See `Shown`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +78,11 @@ class Subject:
         """Return what the checklist asks of the inventory; null where it is unknown."""
         return labels_of(self.entry)
 
+    def stands_for(self, claim: Claim) -> str | None:
+        """See `Shown`."""
+        known = {one.key: one.text for one in self.entry.claims}
+        return known.get(claim.basis.removeprefix(f"{self.id}#"))
+
     def tests_of(self, claim_key: str) -> tuple[ClaimReport, ...]:
         """Return our tests that stand for one of the paper's claims."""
         names = (claim_key, f"{self.id}#{claim_key}")
@@ -71,6 +106,16 @@ def _subject(entry: Entry, root: Path) -> Subject:
         records=tuple(read_records(folder / "results")),
         report=read_report(report) if report.is_file() else None,
         statuses=statuses(entry.id, root),
+    )
+
+
+def gather_studies(root: Path) -> tuple[Study, ...]:
+    """Return the studies that have a report, by id. Raises UserError for evidence that is broken."""
+    homes = {one: home(one, root) for one in ids(STUDIES, root)}
+    return tuple(
+        Study(one, tuple(read_records(folder / "results")), read_report(folder / "report.json"))
+        for one, folder in homes.items()
+        if (folder / "report.json").is_file()
     )
 
 

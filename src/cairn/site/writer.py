@@ -27,17 +27,19 @@ from cairn.site import (
     data_files,
     grid_page,
     method_page,
+    study_page,
     survey_page,
     timeline_page,
     vocabulary_page,
 )
 from cairn.site.part import Whole
-from cairn.site.subject import gather
+from cairn.site.subject import gather, gather_studies
 
-GENERATED = ("methods", "inventory", "literature", "leaderboard", "data")
+GENERATED = ("methods", "inventory", "literature", "leaderboard", "studies", "data")
 _PARTS = (
     catalogue,
     method_page,
+    study_page,
     grid_page,
     timeline_page,
     vocabulary_page,
@@ -71,7 +73,7 @@ def _gather(root: Path) -> Whole:
     subjects = gather(entries, root)
     inventory, survey = with_evidence(entries, root), load_survey(root)
     audit = literature_audit(inventory, survey, load_items(root))
-    return Whole(subjects, inventory, survey, audit, load_tree(inventory, root))
+    return Whole(subjects, inventory, survey, audit, load_tree(inventory, root), gather_studies(root))
 
 
 def _pages(whole: Whole) -> dict[str, str]:

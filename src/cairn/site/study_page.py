@@ -1,0 +1,58 @@
+"""Studies: experiments of our own on the protocol or on several methods at once, a page each, and their list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cairn.evidence.claims import SCALE
+from cairn.evidence.report import Report
+from cairn.site import run_page
+from cairn.site.marks import badge
+from cairn.site.part import Part, Whole
+from cairn.site.subject import Study
+from cairn.site.text import Content, bullets, join, link, notice, paragraph, table
+
+
+def make(whole: Whole) -> Part:
+    """Return the page of every study that was run, and the page that lists them."""
+    pages = {f"studies/{study.id}.md": render(study) for study in whole.studies}
+    return Part({"studies/index.md": index(whole.studies), **pages})
+
+
+def index(studies: Sequence[Study]) -> str:
+    """Return the page that lists the studies with the verdicts on what they asked."""
+    rows: list[tuple[Content, ...]] = [
+        (link(study.report.title, f"{study.id}.html"), _tasks(study.report), _outcome(study.report))
+        for study in studies
+    ]
+    about = paragraph(
+        "A study asks a question of our own, of a task or of several rules at once, and is declared, run and judged "
+        "like the reproduction of a paper. The calibration of a task asks whether it can judge credit at all."
+    )
+    listed = table(["Study", "Tasks", "Verdicts"], rows) if rows else paragraph("No study has been run yet.")
+    return "\n\n".join(["# Studies", notice("note", "Scale", SCALE), about, listed]) + "\n"
+
+
+def _tasks(report: Report) -> str:
+    return ", ".join(report.tasks)
+
+
+def _outcome(report: Report) -> Content:
+    labels = [one.verdict.label for one in (*report.claims, *report.checks)]
+    return join((join([badge(label), f" {labels.count(label)}"]) for label in dict.fromkeys(labels)), " ")
+
+
+def render(study: Study) -> str:
+    """Return the page of one study as Markdown."""
+    report = study.report
+    asked = ["## What was asked", run_page.glance(report, report.claims), run_page.tests(study, report.claims)]
+    blocks = [
+        f"# {report.title}",
+        *run_page.warnings(report),
+        *(asked if report.claims else []),
+        run_page.checks(study, report),
+        run_page.arms(study, report),
+        "## Limits of this study\n\n" + bullets(report.deviations) if report.deviations else "",
+        run_page.reproduce(study, report),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
