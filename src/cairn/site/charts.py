@@ -13,16 +13,22 @@ WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 52
 COLOURS = 8
 DASHES = ("", "7 4", "2 4", "9 3 2 3")
-_DASH_OF_ROLE = {"method": 0, "variant": 0, "control": 1, "null": 2, "ceiling": 3}
+DASH_OF_ROLE = {"method": 0, "variant": 0, "control": 1, "null": 2, "ceiling": 3}
 
 
 @dataclass(frozen=True)
-class Line:
-    """One arm's curve with its look. `at` is in the unit of the axis."""
+class Key:
+    """How an arm looks in a figure."""
 
     name: str
     colour: int
     dash: str
+
+
+@dataclass(frozen=True)
+class Line(Key):
+    """One arm's curve with its look. `at` is in the unit of the axis."""
+
     at: tuple[float, ...]
     band: Band
 
@@ -67,12 +73,12 @@ def curves(arms: Sequence[ArmSummary], axis: str, label: str) -> str:
     parts = [*_axes(frame, title), *(_draw_band(line, frame) for line in lines)]
     parts += [_draw_line(line, frame, unit) for line in lines]
     picture = svg(WIDTH, HEIGHT, label, parts)
-    return f'<figure class="cairn-chart">\n{picture}\n{_legend(lines)}\n{element("figcaption", label)}\n</figure>'
+    return f'<figure class="cairn-chart">\n{picture}\n{legend(lines)}\n{element("figcaption", label)}\n</figure>'
 
 
 def _line(arm: ArmSummary, band: Band, index: int, divisor: float) -> Line:
     at = tuple(place / divisor for place in band.at)
-    return Line(arm.arm, index % COLOURS, DASHES[_DASH_OF_ROLE[arm.role]], at, band)
+    return Line(arm.arm, index % COLOURS, DASHES[DASH_OF_ROLE[arm.role]], at, band)
 
 
 def svg(width: float, height: float, label: str, parts: Sequence[Html]) -> str:
@@ -120,15 +126,16 @@ def _draw_line(line: Line, frame: Frame, unit: str) -> Html:
     return Html(f'<path class="cairn-line cairn-c{line.colour}" {path}>{element("title", told)}</path>')
 
 
-def _legend(lines: Sequence[Line]) -> str:
-    return element("ul", join(_key(line) for line in lines), class_="cairn-legend")
+def legend(keys: Sequence[Key]) -> str:
+    """Return the list that says which line is which."""
+    return element("ul", join(_entry(key) for key in keys), class_="cairn-legend")
 
 
-def _key(line: Line) -> Html:
-    dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
-    stroke = f'<path class="cairn-line cairn-c{line.colour}" d="M1 6H33"{dash}/>'
+def _entry(key: Key) -> Html:
+    dash = f' stroke-dasharray="{key.dash}"' if key.dash else ""
+    stroke = f'<path class="cairn-line cairn-c{key.colour}" d="M1 6H33"{dash}/>'
     swatch = Html(f'<svg viewBox="0 0 34 12" aria-hidden="true">{stroke}</svg>')
-    return element("li", swatch, line.name)
+    return element("li", swatch, key.name)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from cairn.evidence.claims import SCALE
 from cairn.evidence.report import Report
-from cairn.site import run_page
+from cairn.site import run_page, task_chart
 from cairn.site.marks import badge
 from cairn.site.part import Part, Whole
 from cairn.site.subject import Study
 from cairn.site.text import Content, bullets, join, link, notice, paragraph, table
+
+_BARS = "by task and arm; bars: 95 % bootstrap over seeds"
 
 
 def make(whole: Whole) -> Part:
@@ -51,8 +53,21 @@ def render(study: Study) -> str:
         *run_page.warnings(report),
         *(asked if report.claims else []),
         run_page.checks(study, report),
+        *_over_tasks(report),
         run_page.arms(study, report),
         "## Limits of this study\n\n" + bullets(report.deviations) if report.deviations else "",
         run_page.reproduce(study, report),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _over_tasks(report: Report) -> list[str]:
+    """Return the success of every arm from task to task, where a study has several."""
+    figures = [
+        task_chart.over_tasks(
+            report.arms, report.tasks, f"auc_success_{axis}", f"Mean success over training at {at}, {_BARS}"
+        )
+        for axis, at in (("update", "equal updates"), ("flops", "equal metered compute"))
+    ]
+    drawn = "\n".join(filter(None, figures))
+    return ["## From task to task", f'<div class="cairn-charts">\n{drawn}\n</div>'] if drawn else []
