@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from cairn.errors import UserError
 from cairn.evidence.rollout_format import RolloutRow, TurnRow, read_rollouts
 from cairn.method import Method
+from cairn.ops.batches import select
 from cairn.rollouts import NotCollectedError, Rollouts, UndeclaredNeedError
 
 __all__ = ["Layout", "Playback", "RolloutRow", "TurnRow", "read_rollouts", "to_rollouts", "turn_credit"]
@@ -67,6 +68,9 @@ def to_rollouts(rows: Sequence[RolloutRow], layout: Layout = "turn") -> Rollouts
         observation_keys=table.keys("observation") if given["observation"] else None,
         agent_ids=table.keys("agent") if given["agent"] else None,
         turn_values=table.per_turn(lambda turn: turn.value or 0.0) if given["value"] else None,
+        rollout_ids=torch.arange(len(rows)),
+        parent_ids=torch.full((len(rows),), -1),
+        fork_turns=torch.zeros(len(rows), dtype=torch.long),
     )
 
 
@@ -93,6 +97,8 @@ def turn_credit(
 class Playback:
     """The services over logged rollouts: `continuations` returns the logged values, `fit_critic` fits nothing.
 
+    `fork` returns the logged rollouts themselves, as if each had gone on as its parent did.
+
     used: the needs of the services that were called. Raises UndeclaredNeedError for a service that is not declared.
     """
 
@@ -112,6 +118,14 @@ class Playback:
             *rollouts.replace(needs=None).turn_mask.shape, count
         )
 
+    def fork(self, rollouts: Rollouts, rollout: Tensor, turn: Tensor, *, after: bool = False) -> Rollouts:
+        """Return copies of the rollouts that are forked."""
+        self._use("env_fork", "tree_rollouts")
+        forked = select(rollouts, rollout)
+        ids = rollouts.replace(needs=None).require("rollout_ids")
+        new = torch.arange(len(rollout)) + int(ids.max()) + 1
+        return forked.replace(rollout_ids=new, parent_ids=ids[rollout], fork_turns=turn + after)
+
     def fit_critic(self, rollouts: Rollouts, targets: Tensor) -> float:
         """Return the mean squared error of the logged values."""
         self._use("learned_critic")
@@ -122,10 +136,10 @@ class Playback:
         self._use("oracle")
         return torch.zeros_like(rollouts.replace(needs=None).turn_rewards)
 
-    def _use(self, need: str) -> None:
-        if need not in self._needs:
-            raise UndeclaredNeedError(f"a service was called that needs `{need}`")
-        self.used.add(need)
+    def _use(self, *needs: str) -> None:
+        if self._needs.isdisjoint(needs):
+            raise UndeclaredNeedError(f"a service was called that needs {' or '.join(f'`{need}`' for need in needs)}")
+        self.used.update(self._needs.intersection(needs))
 
 
 def _credits(numbers: list[float], row: RolloutRow, file: Path | str | None) -> list[float | None]:

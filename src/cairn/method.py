@@ -36,6 +36,18 @@ class Services(Protocol):
         same state share their continuations, which are sampled (and billed) once. Needs `mc_continuations`.
         """
 
+    def fork(self, rollouts: Rollouts, rollout: Tensor, turn: Tensor, *, after: bool = False) -> Rollouts:
+        """Let new rollouts leave given ones, and play them to the end with the current policy.
+
+        rollout, turn: (F,) long. New rollout f shares all turns of `rollouts` number `rollout[f]` before turn
+        `turn[f]` and, with `after`, the action taken in that turn, which the environment answers anew. Turns that are
+        named several times give several new rollouts. The batch that comes back holds the new rollouts alone, each
+        whole: the turns that it took over, with their tokens and log-probs, and those that it played (which alone are
+        billed). Its `parent_ids` and `fork_turns` say where each one left; `cairn.ops.batches.concatenate` joins it to
+        the others. New rollouts can be forked again. Raises ValueError for a turn that did not take place, or for a
+        rollout that was not sampled in this update. Needs `env_fork` or `tree_rollouts`.
+        """
+
     def fit_critic(self, rollouts: Rollouts, targets: Tensor) -> float:
         """Take one optimiser step of the critic towards `targets` (B, T) on action tokens; return the squared error.
 

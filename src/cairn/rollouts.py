@@ -33,7 +33,9 @@ GATED_FIELDS: dict[str, tuple[str, ...]] = {
     "entropies": ("entropy",),
     "exact_advantages": ("oracle",),
     "agent_ids": ("agent_ids",),
-    "parent_ids": ("tree_rollouts",),
+    "rollout_ids": ("tree_rollouts", "env_fork"),
+    "parent_ids": ("tree_rollouts", "env_fork"),
+    "fork_turns": ("tree_rollouts", "env_fork"),
     "state_handles": ("mc_continuations",),
 }
 
@@ -58,7 +60,7 @@ TURN_FIELDS = (
     "agent_ids",
     "state_handles",
 )  # (R, K)
-ROLLOUT_FIELDS = ("group_ids", "terminal_rewards", "truncated", "parent_ids")  # (R,)
+ROLLOUT_FIELDS = ("group_ids", "terminal_rewards", "truncated", "rollout_ids", "parent_ids", "fork_turns")  # (R,)
 
 
 class UndeclaredNeedError(AttributeError):
@@ -122,7 +124,9 @@ class Rollouts:
     turn_values: Tensor | None = None  # (R, K) float, Monte Carlo value of the state before turn k
     exact_advantages: Tensor | None = None  # (R, K) float, exact advantage of turn k under the current policy
     agent_ids: Tensor | None = None  # (R, K) long, who acted in turn k
-    parent_ids: Tensor | None = None  # (R,) long, rollout from which this one was forked, -1 for none
+    rollout_ids: Tensor | None = None  # (R,) long, a number that no other rollout of the run has
+    parent_ids: Tensor | None = None  # (R,) long, `rollout_ids` of the one from which this was forked, -1 for none
+    fork_turns: Tensor | None = None  # (R,) long, turns taken over from the parent, 0 for none
     state_handles: Tensor | None = None  # (R, K) long, opaque: only the services can open them
     draw_seed: int = 0  # for rules and controls that draw at random: same batch, same draw
     needs: frozenset[str] | None = None  # None: no gate (the laboratory itself)

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "site": SMALL | {"inventory", "evidence"},
     "lab": SHARED | {"ops", "methods", "inventory", "evidence"},
     "bridges": SHARED | {"ops", "methods", "lab"},
-    "interchange": SHARED | {"evidence"},
+    "interchange": SHARED | {"ops", "evidence"},
     "testing": SHARED | {"interchange", "ops", "methods", "inventory", "evidence", "lab"},
     "commands": SHARED | {"interchange", "ops", "methods", "inventory", "evidence", "site", "lab", "bridges"},
     "cli": SHARED | {"commands", "lab"},

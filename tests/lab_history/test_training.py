@@ -103,6 +103,8 @@ def test_a_rollout_and_its_continuations_are_billed_as_counted_by_hand(model: La
     late = flops(26 + 2, 26 * 26 + (27 + 28))
     assert ledger.prompt_tokens == 23 + 2 * 23 + 2 * 26
     assert ledger.generated_tokens == 6 + 2 * 6 + 2 * 3
+    # What stood before the second turn: header, scene and phrase of the first.
+    assert ledger.reused_tokens == 2 * (3 + 10 + 3)
     assert (ledger.environment_steps, ledger.environment_resets) == (2 + 2 * 2 + 2 * 1, 1 + 2 + 2)
     assert ledger.flops == pytest.approx(3 * one + 2 * late)
 
@@ -149,15 +151,16 @@ def test_continuations_find_the_batch_that_they_belong_to(
 
 
 def test_the_oracle_refuses_and_monte_carlo_answers(model: LanguageModel) -> None:
-    services = services_of(model, Ledger(), 5, tiny_world(slip=0.3))
+    ledger = Ledger()
+    services = services_of(model, ledger, 5, tiny_world(slip=0.3))
     rollouts = services.rollouts()
     with pytest.raises(UserError, match="not Markov"):
         services.exact_advantages(rollouts)
-    spent = services._ledger.totals()
+    spent = ledger.totals()
     value, error = services.monte_carlo_advantages(30)
     assert value.shape == error.shape == rollouts.turn_mask.shape
     assert (error[rollouts.turn_mask] > 0).any()
-    assert services._ledger.totals() == spent
+    assert ledger.totals() == spent
     assert not torch.equal(services.monte_carlo_advantages(30)[0], value)
 
 

@@ -33,6 +33,11 @@ class Door:
         self._require("mc_continuations")
         return self._inside.continuations(rollouts, count)
 
+    def fork(self, rollouts: Rollouts, rollout: Tensor, turn: Tensor, *, after: bool = False) -> Rollouts:
+        """See `cairn.method.Services.fork`."""
+        self._require("env_fork", "tree_rollouts")
+        return self._inside.fork(rollouts, rollout, turn, after=after).declare(self._needs)
+
     def fit_critic(self, rollouts: Rollouts, targets: Tensor) -> float:
         """See `cairn.method.Services.fit_critic`."""
         self._require("learned_critic")
@@ -48,8 +53,7 @@ class Door:
         self._require("oracle")
         return self._inside.exact_advantages(rollouts)
 
-    def _require(self, need: str) -> None:
-        if need not in self._needs:
-            raise UndeclaredNeedError(
-                f"a service was called that needs `{need}`, which the method's `needs` does not list"
-            )
+    def _require(self, *needs: str) -> None:
+        if self._needs.isdisjoint(needs):
+            wanted = " or ".join(f"`{need}`" for need in needs)
+            raise UndeclaredNeedError(f"a service was called that needs {wanted}, which the method's `needs` omits")

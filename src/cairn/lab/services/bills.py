@@ -22,8 +22,11 @@ class Bills:
         """Bill to `ledger`. policy: what a token of the policy costs."""
         self._ledger, self._policy = ledger, policy
 
-    def play(self, episodes: Spoken) -> None:
-        """Bill the turns of episodes that were played with the policy."""
+    def play(self, episodes: Spoken, reused_tokens: int = 0) -> None:
+        """Bill the turns of episodes that were played with the policy.
+
+        reused_tokens: of the prompts, what had stood in the rows that the episodes left.
+        """
         alive = episodes.alive
         prompts, spoken, context = (
             values[alive] for values in (episodes.prompt_tokens, episodes.lengths, episodes.context_tokens)
@@ -32,6 +35,7 @@ class Bills:
         self._ledger.prompt_tokens += int(prompts.sum())
         self._ledger.environment_steps += episodes.environment_steps
         self._ledger.environment_resets += len(alive)
+        self._ledger.reused_tokens += reused_tokens
         self._ledger.flops += self._flops(prompts, spoken, context)
 
     def scored(self, lengths: Tensor, cost: ModelCost) -> None:

@@ -16,15 +16,17 @@ from cairn.lab.critic import Critic
 from cairn.lab.door import Door
 from cairn.lab.episodes import Branch
 from cairn.lab.exact import ExactCredit
-from cairn.lab.instance import Instance, Spoken, concatenate
+from cairn.lab.instance import Instance, concatenate, take
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import token_logprobs
 from cairn.lab.players import Player, PromptForm
 from cairn.lab.services.bills import Bills
+from cairn.lab.services.branching import kept_turns, shared_tokens, splice
 from cairn.lab.services.models import Models
 from cairn.rollouts import Rollouts
 
-SAMPLING, FORKS, ESTIMATES = range(3)  # streams of random numbers that must not touch each other
+SAMPLING, FORKS, ESTIMATES, BRANCHES = range(4)  # streams of random numbers that must not touch each other
+IDS_OF_UPDATE = 2**32  # more rollouts than any update has
 
 
 class TabularServices:
@@ -45,9 +47,10 @@ class TabularServices:
         self._models, self._form, self._needs = models, form, needs
         self._bills = Bills(ledger, models.policy.cost)
         self._instances, self._group_size, self._seed = instances, group_size, seed
-        self._calls = {SAMPLING: 0, FORKS: 0, ESTIMATES: 0}
+        self._calls = {SAMPLING: 0, FORKS: 0, ESTIMATES: 0, BRANCHES: 0}
         self._current: Player[Any] | None = None
-        self._batches: list[Any] = []  # all that were sampled in this update
+        self._batches: list[Any] = []  # all that were sampled or forked in this update
+        self._sampled: list[int] = []  # numbers of the batches that were played from the start
 
     @property
     def door(self) -> Door:
@@ -58,17 +61,34 @@ class TabularServices:
         """Sample `group_size` rollouts in each instance of the update."""
         instance = np.repeat(np.arange(len(self._instances)), self._group_size)
         episodes = self._player().play(instance, self._rng(SAMPLING))
-        self._batches.append(episodes)
         self._bills.play(episodes)
-        return self._player().rollouts(episodes, draw_seed=self._seed[0] * 1_000_003 + self._seed[1])
+        self._sampled.append(len(self._batches))
+        return self._collated(episodes)
+
+    def fork(self, rollouts: Rollouts, rollout: Tensor, turn: Tensor, *, after: bool = False) -> Rollouts:
+        """See `cairn.method.Services.fork`."""
+        rollouts = rollouts.replace(needs=None)
+        if not rollout.numel():
+            nothing = rollouts.keep_rollouts(torch.zeros_like(rollouts.truncated))
+            return nothing.replace(parent_ids=rollout.long(), fork_turns=rollout.long())
+        _refuse_turns_not_played(rollouts, rollout, turn)
+        episodes, ids = concatenate(self._batches), rollouts.require("rollout_ids")[rollout]
+        branch = Branch(self._index(ids), turn.numpy(), after)
+        played = self._player().fork(episodes, branch, self._rng(BRANCHES))
+        self._bills.play(played, int(shared_tokens(episodes, branch).sum()))
+        whole = self._collated(splice(episodes, branch, played))
+        return whole.replace(parent_ids=ids, fork_turns=torch.from_numpy(kept_turns(branch)))
 
     def continuations(self, rollouts: Rollouts, count: int) -> Tensor:
         """See `cairn.method.Services.continuations`."""
         rollouts = rollouts.replace(needs=None)
         mask = rollouts.turn_mask.numpy()
+        if not mask.any():
+            return torch.zeros(*mask.shape, count)
         handles, inverse = np.unique(rollouts.require("state_handles").numpy()[mask], return_inverse=True)
-        forks = self._fork(np.repeat(handles, count))
-        self._bills.play(forks)
+        episodes, branch = self._where(np.repeat(handles, count))
+        forks = self._player().fork(episodes, branch, self._rng(FORKS))
+        self._bills.play(forks, int(shared_tokens(episodes, branch).sum()))
         result = np.zeros((*mask.shape, count), dtype=np.float32)
         result[mask] = forks.rewards.reshape(-1, count)[inverse]
         return torch.from_numpy(result)
@@ -82,26 +102,31 @@ class TabularServices:
     def ablated(self, rollouts: Rollouts, absent: Tensor) -> Rollouts:
         """See `cairn.method.Services.ablated`."""
         batch = self._batch_of(rollouts)
-        dice = np.random.default_rng([*self._seed, SAMPLING, batch])
+        dice = np.random.default_rng([*self._seed, SAMPLING, self._sampled.index(batch)])
         episodes = replay(self._player(), self._batches[batch], absent.numpy(), dice)
         self._bills.play(episodes)
         return self._player().rollouts(episodes, rollouts.draw_seed).replace(state_handles=None)
 
-    def exact_advantages(self, rollouts: Rollouts) -> Tensor:  # noqa: ARG002 - the batch is the one just played
+    def exact_advantages(self, rollouts: Rollouts) -> Tensor:
         """See `cairn.method.Services.exact_advantages`. Not billed: no method could buy it."""
-        return torch.from_numpy(self.exact().advantages(self._played()).astype(np.float32))
+        return torch.from_numpy(self.exact().advantages(self._episodes_of(rollouts)).astype(np.float32))
 
-    def monte_carlo_advantages(self, continuations: int) -> tuple[Tensor, Tensor]:
-        """Estimate the advantages of the batch just played, in any prompt form (laboratory only, not billed).
+    def monte_carlo_advantages(self, continuations: int, rollouts: Rollouts | None = None) -> tuple[Tensor, Tensor]:
+        """Estimate the advantages of rollouts of this update, in any prompt form (laboratory only, not billed).
+
+        rollouts: None for the batch that was played last.
 
         Returns the estimate and its standard error, both (R, K); see `cairn.lab.montecarlo.advantages`.
         """
-        found = montecarlo.advantages(self._player(), self._played(), continuations, self._rng(ESTIMATES))
+        found = montecarlo.advantages(self._player(), self._episodes_of(rollouts), continuations, self._rng(ESTIMATES))
         return torch.from_numpy(found.value).float(), torch.from_numpy(found.standard_error).float()
 
-    def bifurcations(self) -> NDArray[np.bool_]:
-        """(R, K) the turn started at a decision that is known to matter (laboratory only)."""
-        return self._player().bifurcations(self._played())
+    def bifurcations(self, rollouts: Rollouts | None = None) -> NDArray[np.bool_]:
+        """(R, K) the turn started at a decision that is known to matter (laboratory only).
+
+        rollouts: None for the batch that was played last.
+        """
+        return self._player().bifurcations(self._episodes_of(rollouts))
 
     def attach(self, rollouts: Rollouts) -> Rollouts:
         """Score the batch as far as the method's needs ask for it: reference log-probs, critic values."""
@@ -124,16 +149,38 @@ class TabularServices:
         """
         return self._player().exact()
 
-    def _played(self) -> Any:
+    def _collated(self, episodes: Any) -> Rollouts:
+        """Keep episodes that belong to this update, and return them as the method gets them."""
+        first = sum(len(batch.rewards) for batch in self._batches)
+        self._batches.append(episodes)
+        ids = torch.arange(first, first + len(episodes.rewards)) + self._first_id
+        batch = self._player().rollouts(episodes, draw_seed=self._seed[0] * 1_000_003 + self._seed[1])
+        return batch.replace(rollout_ids=ids, parent_ids=torch.full_like(ids, -1), fork_turns=torch.zeros_like(ids))
+
+    @property
+    def _first_id(self) -> int:
+        return self._seed[1] * IDS_OF_UPDATE
+
+    def _index(self, ids: Tensor) -> NDArray[np.int64]:
+        """Return where rollouts stand among all of this update."""
+        index = ids.numpy() - self._first_id
+        if ((index < 0) | (index >= sum(len(batch.rewards) for batch in self._batches))).any():
+            raise ValueError("a rollout was not sampled in this update")
+        return np.asarray(index)
+
+    def _episodes_of(self, rollouts: Rollouts | None) -> Any:
         if not self._batches:
             raise RuntimeError("nothing was sampled yet: rollouts() comes first")
-        return self._batches[-1]
+        if rollouts is None:
+            return self._batches[-1]
+        ids = rollouts.replace(needs=None).require("rollout_ids")
+        return take(concatenate(self._batches), self._index(ids))
 
     def _batch_of(self, rollouts: Rollouts) -> int:
         """Return which batch of this update was handed out as `rollouts`."""
         handles = rollouts.replace(needs=None).require("state_handles").numpy()
-        for number, batch in enumerate(self._batches):
-            if np.array_equal(self._player().situations(batch), handles):
+        for number in self._sampled:
+            if np.array_equal(self._player().situations(self._batches[number]), handles):
                 return number
         raise RuntimeError("these rollouts are not a whole batch that was sampled in this update")
 
@@ -147,14 +194,13 @@ class TabularServices:
             self._current = self._form.player(self._models.policy, self._instances)
         return self._current
 
-    def _fork(self, handles: NDArray[np.int64]) -> Spoken:
-        """Play on from situations (F,), each where one of the batches came to it first."""
+    def _where(self, handles: NDArray[np.int64]) -> tuple[Any, Branch]:
+        """Return where one of the batches first came to each of the situations (F,)."""
         episodes = concatenate(self._batches)
         rollout, turn = np.nonzero(episodes.alive)
         known, first = np.unique(self._player().situations(episodes)[rollout, turn], return_index=True)
         visit = first[np.searchsorted(known, handles)]
-        forks: Spoken = self._player().fork(episodes, Branch(rollout[visit], turn[visit]), self._rng(FORKS))
-        return forks
+        return episodes, Branch(rollout[visit], turn[visit])
 
     def _rng(self, stream: int) -> np.random.Generator:
         """Return fresh dice for each call: a second batch of an update must not repeat the first."""
@@ -174,3 +220,10 @@ class TabularServices:
 def _lengths(rollouts: Rollouts) -> Tensor:
     """(B,) tokens of each row."""
     return rollouts.attention_mask.sum(1)
+
+
+def _refuse_turns_not_played(rollouts: Rollouts, rollout: Tensor, turn: Tensor) -> None:
+    rows, turns = rollouts.turn_mask.shape
+    inside = (rollout >= 0) & (rollout < rows) & (turn >= 0) & (turn < turns)
+    if not (bool(inside.all()) and bool(rollouts.turn_mask[rollout, turn].all())):
+        raise ValueError("a fork leaves a turn that did not take place")
