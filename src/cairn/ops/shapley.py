@@ -43,8 +43,9 @@ def leave_one_out_values(table: Tensor) -> Tensor:
     coalition is asked, so that the values need not sum to anything, and of two players who can stand in for each other
     both get 0. Used as marginal credit in arXiv 2602.08335 (by second-hand accounts).
     """
-    everybody = table.shape[-1] - 1
-    lacking = [everybody ^ 1 << player for player in range(_players(table))]
+    players = _players(table)
+    everybody = (1 << players) - 1
+    lacking = [everybody ^ 1 << player for player in range(players)]
     return table[..., everybody, None] - table[..., lacking]
 
 
