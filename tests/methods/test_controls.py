@@ -14,8 +14,9 @@ from cairn.lab.controls import (
     ShuffledTurnValues,
     permute_rows,
 )
-from cairn.methods.gigpo import GiGPO, anchor_groups
+from cairn.methods.gigpo import GiGPO
 from cairn.methods.ppo_gae import PPOGAE
+from cairn.ops.groups import pair_groups
 from cairn.rollouts import Credit, Rollouts
 from cairn.testing import sample_rollouts
 
@@ -91,7 +92,7 @@ def test_shuffled_observations_keep_the_sizes_of_anchor_groups() -> None:
     assert shuffled.observation_keys is not None
     assert not torch.equal(rollouts.observation_keys, shuffled.observation_keys)
     before, after = (
-        anchor_groups(keys, rollouts.group_ids)[rollouts.turn_mask]
+        pair_groups(rollouts.group_ids, keys)[rollouts.turn_mask]
         for keys in (rollouts.observation_keys, shuffled.observation_keys)
     )
     assert before.bincount().tolist() == after.bincount().tolist()

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from cairn.interchange import Layout, RolloutRow, to_rollouts, turn_credit
-from cairn.methods.gigpo import GiGPO, anchor_groups, row_weighted_advantages
+from cairn.methods.gigpo import GiGPO
 from cairn.methods.grpo import GRPO
+from cairn.ops.groups import pair_groups
 from cairn.testing import sample_rollouts
 
 LAYOUTS: tuple[Layout, ...] = ("turn", "episode")
@@ -46,26 +47,10 @@ def test_the_step_part_of_gigpo_sums_to_zero_in_each_anchor_group() -> None:
     rollouts = to_rollouts(sample_rollouts())
     step = GiGPO()._step(rollouts)
     assert rollouts.observation_keys is not None
-    anchors = anchor_groups(rollouts.observation_keys, rollouts.group_ids)
+    anchors = pair_groups(rollouts.group_ids, rollouts.observation_keys)
     for anchor in anchors[rollouts.turn_mask].unique():
         assert float(step[rollouts.turn_mask & (anchors == anchor)].sum()) == pytest.approx(0.0, abs=1e-9)
     assert step[rollouts.turn_mask].abs().max() > 0.1
-
-
-def test_anchor_groups_pair_task_and_observation() -> None:
-    labels = anchor_groups(torch.tensor([[4, 4], [4, 7], [4, 9]]), torch.tensor([1, 1, 2])).tolist()
-    assert labels[0][0] == labels[0][1] == labels[1][0]
-    assert len({labels[0][0], labels[1][1], labels[2][0], labels[2][1]}) == 4
-
-
-@pytest.mark.parametrize("scale", [True, False])
-def test_row_weighted_statistics_count_a_rollout_once_for_each_turn(scale: bool) -> None:
-    returns, turns = np.array([1.0, 0.0, 0.25]), np.array([3, 1, 2])
-    rows = np.repeat(returns, turns)
-    spread = rows.std(ddof=1) + 1e-6 if scale else 1.0
-    mask = torch.arange(3) < torch.from_numpy(turns)[:, None]
-    got = row_weighted_advantages(torch.from_numpy(returns), torch.zeros(3, dtype=torch.long), mask, scale, 1e-6)
-    np.testing.assert_allclose(got.numpy(), (returns - rows.mean()) / spread, atol=1e-12)
 
 
 def test_grpo_without_std_times_its_group_correction_is_leave_one_out() -> None:

@@ -19,41 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from cairn.method import Limit, Method
-from cairn.ops.groups import group_mean, group_std, standardise
+from cairn.ops.groups import pair_groups, standardise, standardise_by_rows, standardise_turns
 from cairn.ops.returns import returns_to_go
 from cairn.rollouts import Credit, Rollouts
-
-
-def anchor_groups(observation_keys: Tensor, group_ids: Tensor) -> Tensor:
-    """Label each turn with its (task group, raw observation) pair. keys: (R, K); group_ids: (R,). Returns (R, K)."""
-    _, groups = torch.unique(group_ids, return_inverse=True)
-    labels, keys = torch.unique(observation_keys, return_inverse=True)
-    pairs: Tensor = groups[:, None] * len(labels) + keys
-    return pairs
-
-
-def step_advantages(returns: Tensor, anchors: Tensor, turn_mask: Tensor, scale_by_std: bool, epsilon: float) -> Tensor:
-    """Standardise discounted returns within anchor groups. All (R, K); 0 for a state that was visited once."""
-    advantages = torch.zeros_like(returns)
-    advantages[turn_mask] = standardise(returns[turn_mask], anchors[turn_mask], scale_by_std, epsilon)
-    return advantages
-
-
-def row_weighted_advantages(
-    returns: Tensor, group_ids: Tensor, turn_mask: Tensor, scale_by_std: bool, epsilon: float
-) -> Tensor:
-    """Compare rollouts with statistics over step rows: a rollout of n turns counts n times. (R,), (R,), (R, K)."""
-    rows = turn_mask.nonzero()[:, 0]
-    mean, std = torch.zeros_like(returns), torch.ones_like(returns)
-    mean[rows] = group_mean(returns[rows], group_ids[rows])
-    if not scale_by_std:
-        return returns - mean
-    std[rows] = group_std(returns[rows], group_ids[rows])
-    return (returns - mean) / (std + epsilon)
 
 
 @dataclass(frozen=True)
@@ -75,11 +46,11 @@ class GiGPO(Method):
     def _episode(self, rollouts: Rollouts) -> Tensor:
         if self.episode_statistics == "rollout":
             return standardise(rollouts.returns, rollouts.group_ids, self.scale_by_std, self.epsilon)
-        return row_weighted_advantages(
+        return standardise_by_rows(
             rollouts.returns, rollouts.group_ids, rollouts.turn_mask, self.scale_by_std, self.epsilon
         )
 
     def _step(self, rollouts: Rollouts) -> Tensor:
         returns = returns_to_go(rollouts.turn_rewards, rollouts.terminal_rewards, rollouts.turn_mask, self.gamma)
-        anchors = anchor_groups(rollouts.require("observation_keys"), rollouts.group_ids)
-        return step_advantages(returns, anchors, rollouts.turn_mask, self.scale_by_std, self.epsilon)
+        anchors = pair_groups(rollouts.group_ids, rollouts.require("observation_keys"))
+        return standardise_turns(returns, anchors, rollouts.turn_mask, self.scale_by_std, self.epsilon)

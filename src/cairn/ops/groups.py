@@ -1,4 +1,9 @@
-"""Statistics inside groups: the comparison that replaces a critic."""
+"""Statistics inside groups: the comparison that replaces a critic.
+
+Who is compared with whom is a matter of labels, and papers differ in little else: whole trajectories of a task
+(`standardise` with the task's groups), trajectories weighted by their step rows (`standardise_by_rows`), or turns
+(`standardise_turns`) that share a task and an observation, an agent or an index (`pair_groups`).
+"""
 
 from __future__ import annotations
 
@@ -50,6 +55,45 @@ def leave_one_out(values: Tensor, groups: Tensor) -> Tensor:
     centred = (values - members.mean()).masked_fill_(members.equal(), 0)
     sizes = members.counts.to(values.dtype).index_select(0, members.of)
     return sizes / (sizes - 1).clamp_min(1) * centred
+
+
+def pair_groups(group_ids: Tensor, keys: Tensor) -> Tensor:
+    """Label each turn with its (task group, key) pair. group_ids: (R,) long; keys: (R, K) long. Returns (R, K) long.
+
+    Keys may be raw observations, agents, or the index of the turn, `torch.arange(K).expand(R, K)`. The last one is
+    biased where the policy decides when to stop: the baseline that is taken off a trajectory then has as many terms as
+    the trajectory has turns, so it depends on the action of going on, and whatever a further turn earns on average is
+    taken off again. See verl-project/verl#7244, and the example in tests/ops/test_groups.py.
+    """
+    _, groups = torch.unique(group_ids, return_inverse=True)
+    labels, numbers = torch.unique(keys, return_inverse=True)
+    pairs: Tensor = groups[:, None] * len(labels) + numbers
+    return pairs
+
+
+def standardise_turns(values: Tensor, labels: Tensor, turn_mask: Tensor, scale_by_std: bool, epsilon: float) -> Tensor:
+    """Return `standardise` over the turns that took place, each counting once in the group of its label.
+
+    values, labels, turn_mask: (R, K). Returns (R, K), 0 for a turn that is alone in its group and off the mask.
+    """
+    result = torch.zeros_like(values)
+    result[turn_mask] = standardise(values[turn_mask], labels[turn_mask], scale_by_std, epsilon)
+    return result
+
+
+def standardise_by_rows(
+    values: Tensor, groups: Tensor, turn_mask: Tensor, scale_by_std: bool, epsilon: float
+) -> Tensor:
+    """Return `standardise` with statistics over step rows: a trajectory of n turns counts n times.
+
+    values, groups: (R,); turn_mask: (R, K). Returns (R,). Where the length goes with the outcome, the baseline leans
+    towards the outcome of long trajectories. Source: langfengQ/verl-agent, `compute_mean_std_cross_all_data`, on by
+    default (issue #138 there). Limit: without the division, equal numbers of turns give `standardise`.
+    """
+    rows = turn_mask.nonzero()[:, 0]
+    result = torch.zeros_like(values)
+    result[rows] = standardise(values[rows], groups[rows], scale_by_std, epsilon)
+    return result
 
 
 class _Groups:
