@@ -53,6 +53,11 @@ def test_bench_refuses(arguments: tuple[str, ...], told: str, refused: Callable[
     assert told in refused("bench", "credit", *arguments)
 
 
+def test_the_loop_cannot_be_timed_without_trl(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cairn.commands.bench._has_trl", lambda: False)
+    assert "nox -s bench-loop" in refused("bench", "loop")
+
+
 def test_a_slower_reference_has_a_ratio_above_one_and_a_wrong_one_shows() -> None:
     def prepare(batch: Batch) -> tuple[Run, Run]:
         def slow() -> torch.Tensor:

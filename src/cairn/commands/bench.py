@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 import sys
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import track
+from rich.progress import Progress, track
 
 from cairn import __version__
 from cairn.commands.terminal import (
@@ -33,11 +35,6 @@ TURNS_IN_ROLLOUT = 8
 bench = typer.Typer(
     no_args_is_help=True, context_settings=HELP_OPTIONS, help="Time what we ship beside what a user would pick instead."
 )
-
-
-@bench.callback()
-def _bench() -> None:
-    """Keep `credit` a command of its own while it is the only one."""
 
 
 @bench.command()
@@ -73,6 +70,42 @@ def credit(
         say(f"Left out, because not installed: {', '.join(missing)}. Repair: {repair}.")
 
 
+@bench.command()
+def loop(
+    prompts: Annotated[int, typer.Option(min=2, help="Distinct prompts of an update with one turn.")] = 32,
+    instances: Annotated[int, typer.Option(min=1, help="Instances of an update with episodes.")] = 4,
+    group: Annotated[int, typer.Option(min=2, help="Samples of each prompt or instance.")] = 8,
+    updates: Annotated[int, typer.Option(min=1, help="Updates in each run.")] = 10,
+    pairs: Annotated[int, typer.Option(min=1, help="How often all sides run, in turn.")] = 5,
+    task: Annotated[str, typer.Option(help="Task with an embedded model.")] = "quest",
+    as_json: AsJson = False,
+) -> None:
+    """Time the training loop on one thread beside TRL's GRPOTrainer: same model, prompts, tokens and updates.
+
+    What is compared, and how to read the ratios, stands in docs/speed.md. Needs trl: `nox -s bench-loop` installs it
+    apart.
+    """
+    require_run_extra()
+    if not _has_trl():
+        raise UserError("not installed: trl", repair="run nox -s bench-loop, which needs no full install")
+    from cairn.lab.speed_loop import RUNS_IN_PAIR, WARM_UPDATES, compare
+
+    with Progress(console=messages(), transient=True) as bar:
+        advance = partial(bar.advance, bar.add_task("Timing", total=RUNS_IN_PAIR * pairs))
+        timings = compare(task, (prompts, instances), group, updates, pairs, advance)
+    setting = {"task": task, "group": group, "warm_updates": WARM_UPDATES, "updates": updates, "pairs": pairs}
+    found = {
+        **setting,
+        "threads": 1,
+        "versions": _versions("torch", "numpy", "transformers", "trl"),
+        "timings": timings,
+    }
+    if as_json:
+        print_json(found)
+    else:
+        _print_loop(found)
+
+
 def _chosen(ids: list[str] | None) -> list[Pair]:
     from cairn.lab.speed import find_pairs
 
@@ -103,9 +136,20 @@ def _measure(pairs: list[Pair], rows: int, tokens: int, runs: int) -> dict[str, 
             }
         )
     packages = ("torch", "numpy", *{pair.package.partition("==")[0] for pair in pairs if pair.package})
-    versions = {"cairn": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
     setting = {"rows": rows, "tokens": tokens, "pairs": runs, "calls_in_row": CALLS_IN_ROW, "threads": 1}
-    return {**setting, "versions": versions, "timings": timed}
+    return {**setting, "versions": _versions(*packages), "timings": timed}
+
+
+def _has_trl() -> bool:
+    return importlib.util.find_spec("trl") is not None
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    return {"cairn": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _named(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -124,9 +168,32 @@ def _print(found: dict[str, Any]) -> None:
             f"{one['greatest_difference']:.0e}",
         )
     console.print(rows)
-    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     console.print(
         f"\n{found['rows']} rows of {found['tokens']} tokens, float32, one thread on {sys.platform} "
         f"{platform.machine()}; processor time of {found['calls_in_row']} calls in a row, "
-        f"medians of {found['pairs']} runs in turn. {versions}."
+        f"medians of {found['pairs']} runs in turn. {_named(found['versions'])}."
+    )
+
+
+def _print_loop(found: dict[str, Any]) -> None:
+    console = output()
+    ends = ["samples", "tokens each", "ours, 1/s", "TRL, 1/s", "ratio", "least to greatest"]
+    rows = table("workload", "our prompt", *ends, right=ends, whole=["workload"])
+    for one in found["timings"]:
+        add(
+            rows,
+            one["workload"],
+            one["prompt"],
+            str(one["samples_in_update"]),
+            f"{one['ours_tokens_per_sample']:.1f}, {one['theirs_tokens_per_sample']:.1f}",
+            f"{one['ours_samples_per_s']:.0f}",
+            f"{one['theirs_samples_per_s']:.0f}",
+            f"{one['ratio']:.1f}",
+            f"{one['least_ratio']:.1f} to {one['greatest_ratio']:.1f}",
+        )
+    console.print(rows)
+    console.print(
+        f"\nSamples for each processor second, one thread on {sys.platform} {platform.machine()}; the embedded model "
+        f"of {found['task']}; {found['updates']} updates after {found['warm_updates']} that do not count, medians of "
+        f"{found['pairs']} runs in turn. {_named(found['versions'])}."
     )

@@ -94,8 +94,8 @@ def measure(pair: Pair, batch: Batch, runs: int) -> Timing:
     other side has run, the caches are cold, and the first call of a function of half a millisecond measures them.
     """
     ours, theirs = pair.prepare(batch)
-    _settle_memory()
-    with _one_thread():
+    settle_memory()
+    with one_thread():
         difference = float(((ours() - theirs()) * batch.mask).abs().max())
         times = [(_seconds(ours), _seconds(theirs)) for _ in range(runs)]
     medians = [statistics.median(side) for side in zip(*times, strict=True)]
@@ -129,7 +129,7 @@ def _seconds(run: Run) -> float:
     return (time.thread_time() - started) / CALLS_IN_ROW
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Free a large tensor once, as any process has that trains: from then on the C library keeps what is freed.
 
     Before that, glibc gives each freed tensor back to the system, and the page faults of taking it again are most of
@@ -139,7 +139,8 @@ def _settle_memory() -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread inside the block."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
