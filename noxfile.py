@@ -26,6 +26,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 # Newest releases that rliable runs with: its bootstrap (arch below 8) breaks on pandas 3, which the lock names.
 RLIABLE = ("rliable==1.2.0", "arch==7.2.0", "pandas==2.3.3")
 TORCHRL = "torchrl==0.14.1"
+TRL = "trl==1.16.0"
 VERL = "verl==0.9.1"
 # What `verl.trainer.ppo.core_algos` imports beside torch; the ranges are verl's own.
 VERL_NEEDS = ("codetiming==1.4.0", "omegaconf==2.4.0", "ray==2.60.0", "tensordict==0.10.0", "transformers==5.10.4")
@@ -176,6 +177,13 @@ def bench_credit(session: nox.Session) -> None:
     """Time our credit functions beside verl's; arguments go to `cairn bench credit`."""
     _install_verl(session)
     session.run("cairn", "bench", "credit", *session.posargs, env=OFFLINE)
+
+
+@nox.session(name="bench-loop", default=False)
+def bench_loop(session: nox.Session) -> None:
+    """Time the training loop beside TRL's GRPOTrainer; arguments go to `cairn bench loop`."""
+    _install(session, "-e.[run]", "torch", TRL)
+    session.run("cairn", "bench", "loop", *session.posargs, env=OFFLINE)
 
 
 @nox.session(default=False)
