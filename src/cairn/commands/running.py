@@ -18,6 +18,7 @@ from cairn.commands.terminal import HELP_OPTIONS, AsJson, messages, output, requ
 
 if TYPE_CHECKING:
     from cairn.evidence.report import Report
+    from cairn.lab.backends import Backend
     from cairn.lab.experiment import Reproduction
     from cairn.lab.protocol import Protocol
     from cairn.lab.runner import Plan
@@ -37,6 +38,8 @@ class Options:
     workers: int | None
     model: str | None
     task: str | None
+    backend: str | None
+    ray_address: str | None
 
 
 Preset = Annotated[str, typer.Option(help="smoke (seconds), cpu (minutes on two cores) or gpu.")]
@@ -65,6 +68,23 @@ Task = Annotated[
         metavar="TASK", help="Another task than the reproduction's first; see `cairn tasks`.", show_default=False
     ),
 ]
+BackendName = Annotated[
+    str | None,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="serial, processes or ray; processes unless given, and serial for one worker.",
+        show_default=False,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="The Ray cluster to run on; one of this machine alone unless given.",
+        show_default=False,
+    ),
+]
 
 
 def run(  # noqa: PLR0913, PLR0917 - one for each option
@@ -77,6 +97,8 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     workers: Workers = None,
     model: Model = None,
     task: Task = None,
+    backend: BackendName = None,
+    ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a reproduction or a study: all arms over all seeds, then intervals, ledger and verdicts.
@@ -88,7 +110,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
 
     reproduce(
         load_reproduction(known_experiment(id)),
-        Options(preset, seeds, device, out, resume, workers, model, task),
+        Options(preset, seeds, device, out, resume, workers, model, task, backend, ray_address),
         as_json,
     )
 
@@ -107,17 +129,23 @@ def script_command(reproduction: Reproduction) -> typer.Typer:
         workers: Workers = None,
         model: Model = None,
         task: Task = None,
+        backend: BackendName = None,
+        ray_address: RayAddress = None,
         as_json: AsJson = False,
     ) -> None:
-        reproduce(reproduction, Options(preset, seeds, device, out, resume, workers, model, task), as_json)
+        options = Options(preset, seeds, device, out, resume, workers, model, task, backend, ray_address)
+        reproduce(reproduction, options, as_json)
 
     return program
 
 
 def reproduce(reproduction: Reproduction, options: Options, as_json: bool) -> None:
     """Run what the options say and print the report. Raises UserError, before anything is written, for wrong ones."""
+    from cairn.lab.backends import open_backend
+
     plan = _plan(reproduction, options)
-    failed, report = _run(plan, own_model=options.model is None)
+    backend = open_backend(options.backend, plan.workers, options.ray_address)
+    failed, report = _run(plan, backend, own_model=options.model is None)
     if as_json:
         print_report_json(report)
     else:
@@ -177,7 +205,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _run(plan: Plan, *, own_model: bool) -> tuple[int, Report]:
+def _run(plan: Plan, backend: Backend, *, own_model: bool) -> tuple[int, Report]:
     """Return the number of failed cells and the report."""
     from cairn.commands.planning import Foretold, foretell
     from cairn.commands.watching import watcher
@@ -190,7 +218,8 @@ def _run(plan: Plan, *, own_model: bool) -> tuple[int, Report]:
     try:
         with watcher(console, updates) as watching:
             # Told from inside, once nothing can be refused any more.
-            records = run_cells(plan, Foretold(watching, partial(foretell, console, plan, own_model=own_model)))
+            foretold = Foretold(watching, partial(foretell, console, plan, own_model=own_model))
+            records = run_cells(plan, foretold, backend)
         say("Taking the fingerprint and the intervals ...")
         # A report from before keeps its fingerprint: some of the records may be as old as that.
         report = make_report(plan.reproduction, plan.protocol, plan.out, fresh=not (plan.resume and earlier))
