@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from types import SimpleNamespace
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,10 +15,11 @@ from tests.lab_history.tiny import BEHIND_LEFT, BEHIND_RIGHT, EXITS, FIRST, HEAD
 from cairn.errors import UserError
 from cairn.lab import montecarlo
 from cairn.lab.episodes import Branch, Episodes
-from cairn.lab.forms import Prompt, prompt_form
+from cairn.lab.forms import prompt_form
 from cairn.lab.history import HistoryForm, HistoryPlayer, scene
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.players import Player
+from cairn.lab.task import Prompt
 from cairn.lab.windowed import WindowedForm
 from cairn.lab.world import WorldBatch, join
 
@@ -179,7 +180,7 @@ def test_the_error_of_success_is_as_worked_by_hand() -> None:
     assert success.standard_error == pytest.approx(0.190941, abs=1e-6)
 
 
-@pytest.mark.parametrize("prompt", get_args(Prompt))
+@pytest.mark.parametrize("prompt", ["windowed", "history"])
 def test_behind_a_taken_action_the_world_answers_anew(model: LanguageModel, prompt: Prompt) -> None:
     player = prompt_form(prompt, model.tokenizer, 2).player(model, [tiny_world(SLIP)])
     episodes = player.play(np.zeros(30, dtype=np.int64), np.random.default_rng(0))

@@ -48,7 +48,7 @@ def tasks(as_json: AsJson = False) -> None:
 
 
 def _describe(name: str) -> dict[str, Any]:
-    from cairn.lab.protocol import read_protocol, task_knobs
+    from cairn.lab.protocol import read_protocol, task_knobs, task_prompt
     from cairn.lab.tasks import find
 
     task, protocol = find(name), read_protocol()
@@ -60,7 +60,8 @@ def _describe(name: str) -> dict[str, Any]:
         "exact": task.exact,
         "estimated": task.estimated,
         "packages": task.packages,
-        "prompt": spec.prompt,
+        "prompts": task.prompts,
+        "prompt": task_prompt(protocol, name),
         "knobs": [
             {"name": knob.name, "default": knob.default, "meaning": knob.metadata["meaning"],
              "presets": {preset: getattr(knobs, knob.name) for preset, knobs in at.items()}}
@@ -76,7 +77,8 @@ def _print_task(console: Console, name: str, task: dict[str, Any]) -> None:
     for text in task["about"]:
         console.print(f"{text}\n")
     console.print(f"Turns: {task['horizon']}.\nExact: {task['exact']}.\nEstimated: {task['estimated']}.")
-    console.print(f"Prompt: {task['prompt']}, unless a name like `{name}-prompt=history` asks for the other.")
+    others = " or ".join(f"`{name}-prompt={form}`" for form in task["prompts"] if form != task["prompt"])
+    console.print(f"Prompt: {task['prompt']}{', unless a name asks for another: ' if others else ''}{others}.")
     console.print(
         f"Instances: {task['train']['count']} to train on, {task['evaluation']['count']} others to evaluate on."
     )

@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from cairn.errors import UserError
 from cairn.evidence.records import CurvePoint, Ledger, Provenance, Record, Setting, Trajectory, spec_hash
 from cairn.lab.controls import NullControl
 from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.fidelity import measure_fidelity
 from cairn.lab.loop import Panel, Point, Trainer, TrainSettings
 from cairn.lab.model import LanguageModel, load, quiet
-from cairn.lab.protocol import Protocol, build_panel, family_of, panel_digest, task_knobs, task_prompt
+from cairn.lab.protocol import Preset, Protocol, build_panel, family_of, panel_digest, task_knobs, task_prompt
 from cairn.lab.provenance import Origin, describe_host, describe_origin, describe_provenance, utc_now
 from cairn.lab.tasks import find
 from cairn.method import Method
@@ -68,7 +69,7 @@ def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | 
     """Resolve everything that decides a cell's result."""
     family = family_of(task)
     protocol = setup.protocol.of(family)
-    preset, instances = protocol.preset(setup.preset), protocol.tasks[family]
+    preset, knobs = protocol.preset(setup.preset), task_knobs(protocol, setup.preset, task)
     settings = dataclasses.replace(
         protocol.settings(preset),
         prompt=task_prompt(protocol, task),
@@ -80,9 +81,7 @@ def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | 
     spec = {
         "method": describe_object(dataclasses.replace(arm.method, **protocol.loss.model_dump())),
         "null": describe_object(arm.null),
-        "knobs": asdict(task_knobs(protocol, setup.preset, task)),
-        "train": [instances.train.first_seed, preset.train_count or instances.train.count],
-        "evaluation": [instances.evaluation.first_seed, preset.evaluation_count or instances.evaluation.count],
+        **_instances(protocol, preset, family, knobs),
         "settings": asdict(settings),
         "fidelity_rollouts": preset.fidelity_rollouts,
         "model": setup.model_digest,
@@ -104,6 +103,27 @@ def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | 
     )
 
 
+def _instances(protocol: Protocol, preset: Preset, family: str, knobs: Any) -> dict[str, Any]:
+    """Return knobs, the instances to train and to evaluate on, and a digest of these if they are rows of a data set.
+
+    Of a data set with fewer rows than the protocol asks for, all are taken. Raises UserError where an update has not
+    enough of them.
+    """
+    task, spec = find(family), protocol.tasks[family]
+    train, evaluation = preset.train_count or spec.train.count, preset.evaluation_count or spec.evaluation.count
+    if task.rows is not None:
+        train, evaluation = (min(pair) for pair in zip((train, evaluation), task.rows(knobs), strict=True))
+        if train < preset.tasks_per_update:
+            repair = f"Give a data set with at least {preset.tasks_per_update} rows to train on."
+            raise UserError("the data set has fewer rows than an update takes", value=train, repair=repair)
+    chosen = {
+        "knobs": asdict(knobs),
+        "train": [spec.train.first_seed, train],
+        "evaluation": [spec.evaluation.first_seed, evaluation],
+    }
+    return chosen if task.rows is None else {**chosen, "data": panel_digest(panel_of(family, chosen))}
+
+
 def attempt(cell: Cell) -> Iterator[Point | Record]:
     """Run a cell: yield the points of its curve as they come, and then its record.
 
@@ -122,6 +142,9 @@ def run_cell(cell: Cell) -> Generator[Point, None, Record]:
     started, clock = utc_now(), time.perf_counter()
     model = load(cell.model, cell.spec["device"], DTYPES[cell.spec["dtype"]])
     panel = panel_of(family_of(cell.task), cell.spec)
+    digest = panel_digest(panel)
+    if cell.spec.get("data", digest) != digest:
+        raise ValueError("the rows of the data set have changed since the run began")
     trainer = make_trainer(cell.spec, model, panel)
     fidelity = measure_fidelity(
         model,
@@ -146,7 +169,7 @@ def run_cell(cell: Cell) -> Generator[Point, None, Record]:
         curve=tuple(_curve_point(p) for p in points),
         trajectory=_trajectory(trainer),
         fidelity=fidelity,
-        provenance=_provenance(cell, panel_digest(panel), cell.spec["model"]),
+        provenance=_provenance(cell, digest, cell.spec["model"]),
         host=describe_host(cell.spec["device"], started, seconds),
     )
 
@@ -241,15 +264,15 @@ def _setting(cell: Cell, model: LanguageModel, panel: Panel, evaluation: str) ->
     first, count = cell.spec["evaluation"]
     return Setting(
         model=f"{type(model.network).__name__}, {model.network.config.num_hidden_layers} layers of width "
-        f"{model.network.config.hidden_size}, word-level vocabulary of {len(model.tokenizer)}",
+        f"{model.network.config.hidden_size}, vocabulary of {len(model.tokenizer)}",
         model_parameters=model.parameters,
-        training_data=f"generated instances of the task `{cell.task}`, drawn anew for each update from a fixed panel",
+        training_data=f"instances of the task `{cell.task}`, drawn anew for each update from a fixed panel",
         training_items=len(panel.train),
         filtering="none",
         benchmark=cell.task,
         split=f"trained on instances {cell.spec['train'][0]} to {sum(cell.spec['train']) - 1}, evaluated on instances "
         f"{first} to {first + count - 1}, which are not trained on",
         metric="the probability that the current policy, sampled at temperature 1, solves an instance "
-        "within the turn limit, averaged over the evaluation instances",
+        "within its limit of turns or tokens, averaged over the evaluation instances",
         evaluation=evaluation,
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from cairn.lab.free import FreeForm
 from cairn.lab.history import HistoryForm
 from cairn.lab.players import PromptForm
+from cairn.lab.task import Prompt
 from cairn.lab.windowed import WindowedForm
-
-Prompt = Literal["windowed", "history"]
 
 
 def prompt_form(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, evaluation_episodes: int) -> PromptForm[Any]:
     """Return a prompt form. evaluation_episodes: in each world, where success has to be estimated."""
-    return WindowedForm(tokenizer) if prompt == "windowed" else HistoryForm(tokenizer, evaluation_episodes)
+    if prompt == "windowed":
+        return WindowedForm(tokenizer)
+    estimating: dict[str, type[HistoryForm | FreeForm]] = {"history": HistoryForm, "free": FreeForm}
+    return estimating[prompt](tokenizer, evaluation_episodes)

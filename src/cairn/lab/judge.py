@@ -39,6 +39,7 @@ def take_fingerprint(reproduction: Reproduction, protocol: Protocol) -> Fingerpr
         protocol.settings(protocol.preset(FINGERPRINT_PRESET)),
         updates=FINGERPRINT_UPDATES,
         evaluate_every=FINGERPRINT_UPDATES,
+        prompt=find(family).prompts[0],
     )
     spec = {
         "method": describe_object(dataclasses.replace(arm.method, **protocol.loss.model_dump())),

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from cairn.lab.controls import NullControl
 from cairn.lab.critic import Critic
-from cairn.lab.forms import Prompt, prompt_form
+from cairn.lab.forms import prompt_form
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.services import Models, TabularServices
+from cairn.lab.task import Prompt
 from cairn.method import Method
 from cairn.rollouts import Credit, Rollouts
 

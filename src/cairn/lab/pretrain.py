@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cairn.evidence.records import spec_hash
+from cairn.lab.demonstrations import Lesson, TextSchool, build_character_tokenizer
+from cairn.lab.demonstrations import School as Lessons
 from cairn.lab.history import scene
 from cairn.lab.policy import pad
 from cairn.lab.task import Recipe, Task, Teacher
@@ -27,14 +29,6 @@ from cairn.lab.tasks import find
 from cairn.lab.world import World
 
 TRAINING_SEEDS = 1_000_000  # instances for demonstrations; apart from every panel
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """One token list with, for each token, its weight in the loss (0 on what the world says)."""
-
-    tokens: list[int]
-    weights: list[float]
 
 
 def build_tokenizer(vocabulary: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -125,14 +119,14 @@ def walk(teacher: Teacher, world: World, rng: np.random.Generator) -> Iterator[t
 
 
 def teach(
-    network: LlamaForCausalLM, school: School, steps: int, learning_rate: float, progress: Callable[[], None]
+    network: LlamaForCausalLM, school: Lessons, steps: int, learning_rate: float, progress: Callable[[], None]
 ) -> None:
     """Minimise the weighted cross-entropy of the teacher's words, with a learning rate that falls to zero."""
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
-        windows, histories = school.lessons()
-        loss = _loss(network, windows) + _loss(network, histories)
+        first, *others = (_loss(network, batch) for batch in school.lessons())
+        loss = sum(others, start=first)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -151,6 +145,10 @@ def _loss(network: LlamaForCausalLM, lessons: list[Lesson]) -> Tensor:
     return (losses * weights[:, 1:]).sum() / weights[:, 1:].sum()
 
 
+# What tells tokens apart, and who draws lessons, where it is not words and worlds.
+SCHOOLS: dict[str, tuple[Any, Any]] = {"free": (build_character_tokenizer, TextSchool)}
+
+
 def rebuild(
     folder: Path, task: Task[Any], recipe: Recipe, knobs: Any, progress: Callable[[], None], device: str = "cpu"
 ) -> None:
@@ -159,11 +157,13 @@ def rebuild(
     On the CPU one recipe gives the same bytes on one machine: a single thread, no random number outside the recipe.
     """
     torch.set_num_threads(1)
-    tokenizer = build_tokenizer(task.vocabulary())
+    build_the_tokenizer, open_school = SCHOOLS.get(task.prompts[0], (build_tokenizer, School))
+    tokenizer = build_the_tokenizer(task.vocabulary())
     network = build_network(recipe, len(tokenizer)).to(device)  # type: ignore[arg-type]  # as in model.load
+    network.config.eos_token_id = network.generation_config.eos_token_id = tokenizer.eos_token_id
     lessons = task.taught_on(knobs)
-    worlds = [task.build(lessons, TRAINING_SEEDS + i) for i in range(recipe.instances)]
-    clean, noisy = (School(recipe, worlds, teacher, tokenizer) for teacher in (task.clean, task.noisy))
+    instances = [task.build(lessons, TRAINING_SEEDS + i) for i in range(recipe.instances)]
+    clean, noisy = (open_school(recipe, instances, teacher, tokenizer) for teacher in (task.clean, task.noisy))
     teach(network, clean, recipe.clean_steps, recipe.learning_rate, progress)
     teach(network, noisy, recipe.noisy_steps, recipe.learning_rate / 3, progress)
     network.save_pretrained(folder, safe_serialization=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cairn.errors import UserError
 from cairn.evidence.records import canonical_json, spec_hash
 from cairn.inventory.reader import ReadError, read
-from cairn.lab.forms import Prompt
 from cairn.lab.instance import Instance
 from cairn.lab.loop import Panel, TrainSettings
+from cairn.lab.task import Prompt
 from cairn.lab.tasks import find, names
 from cairn.paths import data_root
 
@@ -40,11 +41,12 @@ Knobs = dict[str, bool | float | int | str]
 class TaskSpec(_Strict):
     """What the protocol says of a task. A task that it does not mention has the values given here.
 
-    knobs: where they differ from the task's defaults. presets: for each preset named, knobs that differ again.
+    knobs: where they differ from the task's defaults. prompt: if None, the task's usual one. presets:
+    for each preset named, knobs that differ again.
     """
 
     knobs: Knobs = Field(default_factory=dict)
-    prompt: Prompt = "windowed"
+    prompt: Prompt | None = None
     train: Instances = Instances(first_seed=1000, count=64)
     evaluation: Instances = Instances(first_seed=0, count=16)
     presets: dict[str, Knobs] = Field(default_factory=dict)
@@ -198,17 +200,19 @@ def task_prompt(protocol: Protocol, task: str) -> Prompt:
     Raises UserError for an unknown task or form.
     """
     family, turned = _read_name(task)
-    asked = turned.get("prompt", protocol.of(family).tasks[family].prompt)
-    for form in get_args(Prompt):
+    forms = find(family).prompts
+    asked = turned.get("prompt", protocol.of(family).tasks[family].prompt) or forms[0]
+    for form in forms:
         if asked == form:
-            return cast("Prompt", form)
-    raise UserError("unknown prompt form", value=asked, repair=f"Choose one of: {', '.join(get_args(Prompt))}.")
+            return form
+    raise UserError("unknown prompt form", value=asked, repair=f"Choose one of: {', '.join(forms)}.")
 
 
 def _read_name(task: str) -> tuple[str, dict[str, str]]:
     """Split a task's name into its family and what the name turns."""
-    family, *turned = task.split("-")
-    return family, dict(_turned(task, part) for part in turned)
+    name, *turned = re.split(r"-(?=\w+=)", task)  # a value may hold a dash
+    family, dash, rest = name.partition("-")
+    return family, dict(_turned(task, part) for part in ([rest] if dash else []) + turned)
 
 
 def _turned(task: str, part: str) -> tuple[str, str]:
@@ -222,10 +226,10 @@ def _turned(task: str, part: str) -> tuple[str, str]:
 def build_panel(family: str, knobs: Any, train: tuple[int, int], evaluation: tuple[int, int]) -> Panel:
     """Build the instances of a task. train, evaluation: (first seed, count)."""
     task = find(family)
-    train_worlds, evaluation_worlds = (
-        tuple(task.build(knobs, first + i) for i in range(count)) for first, count in (train, evaluation)
+    return Panel(
+        tuple(task.build(knobs, train[0] + i) for i in range(train[1])),
+        tuple((task.evaluate_on or task.build)(knobs, evaluation[0] + i) for i in range(evaluation[1])),
     )
-    return Panel(train_worlds, evaluation_worlds)
 
 
 def panel_digest(panel: Panel) -> str:

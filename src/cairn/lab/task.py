@@ -6,11 +6,15 @@ import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
 
 from cairn.errors import UserError
+from cairn.lab.question import Question
 from cairn.lab.world import World
 
+Prompt = Literal["windowed", "history", "free"]
 # How a knob that is on or off is written in a task's name.
 SWITCH = {"yes": True, "no": False, "true": True, "false": False}
 EXACT = (
@@ -21,6 +25,11 @@ EXACT = (
 ESTIMATED = (
     "the same, by Monte Carlo with a standard error, where the prompt holds the full history (all that was seen and "
     "said since the start)"
+)
+FREE_EXACT = "nothing: responses are free text, which cannot be enumerated"
+FREE_ESTIMATED = (
+    "success, values and advantages under the current policy, by Monte Carlo with a standard error; continuations go "
+    "on from any border of a turn inside a response"
 )
 
 
@@ -37,6 +46,7 @@ class Recipe:
     noisy_steps: int = 600
     window_rows: int = 320  # prompts in a step
     history_rows: int = 10  # whole episodes in a step
+    text_rows: int = 64  # questions with a response in a step
     learning_rate: float = 3e-3
     decision_weight: float = 5.0  # loss weight of the phrases of a turn in which there is a choice
     instances: int = 400
@@ -53,10 +63,17 @@ class Recipe:
 
 
 class Teacher(Protocol):
-    """Shows how a task is done, and errs at stated rates. Its `repr` says all that decides what it does."""
+    """Shows how a world is played, and errs at stated rates. Its `repr` says all that decides what it does."""
 
     def chances(self, world: World, prompt: int) -> list[float]:
         """Return how often the teacher says each of the phrases `world.options[prompt]`."""
+
+
+class Demonstrator(Protocol):
+    """The same for questions."""
+
+    def answer(self, question: Question, rng: np.random.Generator) -> str:
+        """Return the text of a response."""
 
 
 K = TypeVar("K")
@@ -72,22 +89,28 @@ class Task(Generic[K]):
 
     knobs: a frozen dataclass, each field made with `knob`, that raises UserError for values that do not go together.
     tiny: so small that everything can be worked out by brute force and twenty updates take seconds. packages: what
-    instances need beyond the extra `run`.
+    instances need beyond the extra `run`. prompts: the forms in which it can be asked, the usual one first; together
+    with them goes the kind of its instances, worlds or questions. evaluate_on, rows: for a task whose instances are
+    rows of a data set: what draws the instance of a seed to evaluate on (else `build`), and how many rows there are to
+    train and to evaluate on; seeds then count rows from 0.
     """
 
     about: tuple[str, ...]  # paragraphs
     horizon: str  # what limits the turns, in words
     knobs: type[K]
     tiny: K
-    build: Callable[[K, int], World]  # draws the instance of a seed; the same arguments give the same world
-    vocabulary: Callable[[], list[str]]  # every word that an instance can print or understand, without repeats
-    clean: Teacher  # of the first lessons of the task's small model
-    noisy: Teacher  # of the last ones
+    build: Callable[[K, int], Any]  # draws the instance of a seed; the same arguments give the same instance
+    vocabulary: Callable[[], list[str]]  # every word (or character) that its own model knows, without repeats
+    clean: Any  # teacher of the first lessons of the task's small model: a Teacher of worlds, a Demonstrator else
+    noisy: Any  # of the last ones
     recipe: Recipe = Recipe()  # how else the small model is made
     taught_on: Callable[[K], K] = _same  # knobs of its lessons, given those of the task
     exact: str = EXACT  # what of the credit is exact, and why, in words
     estimated: str = ESTIMATED  # what of it is estimated
     packages: tuple[str, ...] = ()
+    prompts: tuple[Prompt, ...] = ("windowed", "history")
+    evaluate_on: Callable[[K, int], Any] | None = None
+    rows: Callable[[K], tuple[int, int]] | None = None
 
     def make_knobs(self, values: Mapping[str, Any]) -> K:
         """Make knobs from plain values. Raises UserError for an unknown name or a value of the wrong type."""
