@@ -172,6 +172,15 @@ def oracle_verl(session: nox.Session) -> None:
     _ask_oracle(session, "verl")
 
 
+@nox.session(default=False)
+def ray(session: nox.Session) -> None:
+    """Run the back end on Ray: a cluster of two nodes on this machine, one of which is killed; takes minutes."""
+    _install(session, "-e.[ray]", groups=["test"])
+    # Ray leaves the processes and sockets of its clusters to the end of the session.
+    quiet = ("-W", "ignore::ResourceWarning", "-W", "ignore::pytest.PytestUnraisableExceptionWarning")
+    session.run("pytest", "tests/distributed", *quiet, *session.posargs, env=OFFLINE)
+
+
 @nox.session(name="bench-credit", default=False)
 def bench_credit(session: nox.Session) -> None:
     """Time our credit functions beside verl's; arguments go to `cairn bench credit`."""
