@@ -137,6 +137,8 @@ def test_another_task_gets_the_arms_and_claims_of_the_first(cairn: Command, tmp_
         (["gigpo", "--device", "tpu"], "auto, cpu or cuda"),
         (["gigpo", *SMOKE, "--model", "./nowhere"], "no such model folder"),
         (["gigpo", *SMOKE, "--model", "BARE"], "weights"),
+        (["gigpo", *SMOKE, "--backend", "clay"], "Choose one of: processes, ray, serial"),
+        (["gigpo", *SMOKE, "--ray-address", "127.0.0.1:6379"], "--backend ray"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(
@@ -224,6 +226,32 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     assert run.returncode == 130
     assert "--resume" in told
     assert "Traceback" not in told
+
+
+def _small_disk(inside: str, megabytes: int) -> list[str]:
+    """Return a command that runs a line of shell in a folder of its own that has little room; nobody need be root."""
+    script = f'mount -t tmpfs -o size={megabytes}m none "$0" && {inside}'
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_ends_the_run_with_what_is_finished(tmp_path: Path) -> None:
+    """A real file system, full once the first record is there."""
+    run = f'{sys.executable} -m cairn run gigpo {" ".join(SMOKE)} --seeds 1 --workers 1 --out "$0/out"'
+    fill = 'dd if=/dev/zero of="$0/ballast" bs=1k 2>/dev/null'
+    wait = 'while ! ls "$0"/out/results/*.json >/dev/null 2>&1; do sleep 0.02; done'
+    inside = f'{{ ({wait}; {fill}) & {run}; echo "code $?"; ls -A "$0/out/results"; rm "$0/ballast"; {run} --resume; }}'
+    if subprocess.run([*_small_disk("true", 1), str(tmp_path)], capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    done = subprocess.run([*_small_disk(inside, 2), str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "code 2" in done.stdout
+    assert done.stderr.count("No space left on device") == 1
+    assert "--resume" in done.stderr
+    kept = [line for line in done.stdout.splitlines() if line.endswith("--s101.json")]
+    assert 1 <= len(kept) < CELLS
+    assert ".tmp" not in done.stdout
+    assert f"{CELLS} cells, {len(kept)} of them finished before" in done.stderr
 
 
 def _wait_for(results: Path, count: int, run: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:

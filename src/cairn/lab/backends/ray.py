@@ -11,6 +11,7 @@ import dataclasses
 import importlib.util
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ from cairn.lab.loop import Point
 from cairn.lab.model import MODEL_FILES
 
 CELLS_PER_CPU = 2  # handed over at a time, so that no CPU waits for the main process
-LOCAL = "127.0.0.1"
+CONNECT_S = 5.0
 
 
 class Ray:
@@ -48,17 +49,14 @@ class Ray:
         settings: dict[str, Any] = {"address": self._address}
         if self._address is None:
             settings = {"address": "local", "num_cpus": self._workers, "include_dashboard": False}
-            settings["_node_ip_address"] = LOCAL
+        else:
+            _knock(self._address)
         (package,) = cairn.__path__
         shipped = {"py_modules": [package], "env_vars": {"OMP_NUM_THREADS": "1"}}
         try:
             ray.init(**settings, runtime_env=shipped, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"cannot connect to the Ray cluster: {next(iter(str(error).splitlines()), type(error).__name__)}",
-                value=self._address,
-                repair="Run this on a node of the cluster, with the address that `ray start --head` printed.",
-            ) from error
+            raise _unreachable(self._address, error) from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -93,6 +91,23 @@ class Ray:
         except self._ray.exceptions.RayError as error:
             return Lost(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
         return news
+
+
+def _knock(address: str) -> None:
+    """Raise UserError where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str | None, error: Exception) -> UserError:
+    return UserError(
+        f"cannot connect to the Ray cluster: {next(iter(str(error).splitlines()), type(error).__name__)}",
+        value=address,
+        repair="Run this on a node of the cluster, with the HOST:PORT that `ray start --head` printed.",
+    )
 
 
 def _read(folder: Path) -> dict[str, bytes]:
