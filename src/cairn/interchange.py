@@ -99,12 +99,18 @@ class Playback:
 
     `fork` returns the logged rollouts themselves, as if each had gone on as its parent did.
 
+    `ablated` returns them with the returns that the agents who are there would have earned in a game of coalitions.
+
     used: the needs of the services that were called. Raises UndeclaredNeedError for a service that is not declared.
     """
 
-    def __init__(self, rollouts: Rollouts, needs: frozenset[str]) -> None:
-        """Answer from `rollouts`, whose optional fields must be there."""
-        self._rollouts, self._needs = rollouts, needs
+    def __init__(self, rollouts: Rollouts, needs: frozenset[str], game: Tensor | None = None) -> None:
+        """Answer from `rollouts`, whose optional fields must be there.
+
+        game: (R, 2^A), what each coalition earns in each rollout, laid out as in `cairn.ops.shapley`. Without one, an
+        agent adds its share of the turns to the return, whoever else is there.
+        """
+        self._rollouts, self._needs, self._game = rollouts, needs, game
         self.used: set[str] = set()
 
     def rollouts(self) -> Rollouts:
@@ -130,6 +136,22 @@ class Playback:
         """Return the mean squared error of the logged values."""
         self._use("learned_critic")
         return float((targets - self._rollouts.require("values"))[rollouts.action_mask].square().mean())
+
+    def ablated(self, rollouts: Rollouts, absent: Tensor) -> Rollouts:
+        """Return `rollouts` with other returns; everybody's turns stay."""
+        self._use("agent_ids")
+        batch = rollouts.replace(needs=None)
+        owner = torch.where(batch.turn_mask, batch.require("agent_ids"), -1)[..., None] == torch.arange(
+            absent.shape[-1]
+        )
+        present = (~absent).expand(len(owner), -1)
+        if self._game is None:
+            share = owner.sum(1) / owner.sum((1, 2))[:, None].clamp_min(1)
+            earned = batch.returns * (share * present).sum(1)
+        else:
+            coalition = (present << torch.arange(absent.shape[-1])).sum(1)
+            earned = self._game.gather(1, coalition[:, None])[:, 0]
+        return rollouts.replace(terminal_rewards=earned, turn_rewards=torch.zeros_like(batch.turn_rewards))
 
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:
         """(R, K) of zeros: what is exact cannot be logged."""

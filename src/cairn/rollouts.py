@@ -45,6 +45,7 @@ TOKEN_FIELDS = (
     "attention_mask",
     "action_mask",
     "dense_rewards",
+    "token_scores",
     "turn_ids",
     "logprobs_behaviour",
     "logprobs_reference",
@@ -56,6 +57,7 @@ TURN_FIELDS = (
     "turn_rewards",
     "observation_keys",
     "turn_values",
+    "turn_scores",
     "exact_advantages",
     "agent_ids",
     "state_handles",
@@ -122,6 +124,8 @@ class Rollouts:
     entropies: Tensor | None = None  # (B, T) float, nats, of the policy's next-token distribution
     values: Tensor | None = None  # (B, T) float, critic's value of the state before the action token
     turn_values: Tensor | None = None  # (R, K) float, Monte Carlo value of the state before turn k
+    turn_scores: Tensor | None = None  # (R, K) float, what a `collect` stage found out about turn k for its credit
+    token_scores: Tensor | None = None  # (B, T) float, the same about an action token
     exact_advantages: Tensor | None = None  # (R, K) float, exact advantage of turn k under the current policy
     agent_ids: Tensor | None = None  # (R, K) long, who acted in turn k
     rollout_ids: Tensor | None = None  # (R,) long, a number that no other rollout of the run has
