@@ -16,6 +16,7 @@ from cairn.commands import (
     choosing,
     entry,
     exporting,
+    fidelity,
     planning,
     reporting,
     running,
@@ -67,6 +68,8 @@ app.command("run")(running.run)
 app.command("report")(reporting.report)
 app.add_typer(auditing.audit, name="audit")
 app.add_typer(bench.bench, name="bench")
+app.command("fidelity")(fidelity.fidelity)
+app.command("xray")(fidelity.xray)
 app.command("tasks")(tools.tasks)
 app.command("credit")(tools.credit)
 app.command("site")(tools.site)

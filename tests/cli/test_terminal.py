@@ -21,7 +21,7 @@ from cairn.evidence.report import read_report
 from cairn.evidence.summary import Estimate
 
 COMMANDS = ["list", "show", "cite", "export", "validate", "new", "diff", "recommend", "power", "run", "report", "audit",
-            "tasks", "credit", "bench", "site", "model"]  # fmt: skip
+            "fidelity", "xray", "tasks", "credit", "bench", "site", "model"]  # fmt: skip
 
 
 def test_every_command_is_there_and_has_help(cairn: Command) -> None:
@@ -35,7 +35,21 @@ def test_every_command_is_there_and_has_help(cairn: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["list", "show", "validate", "power", "run", "report", "audit run", "audit literature", "tasks", "credit"]
+    "name",
+    [
+        "list",
+        "show",
+        "validate",
+        "power",
+        "run",
+        "report",
+        "audit run",
+        "audit literature",
+        "tasks",
+        "credit",
+        "fidelity",
+        "xray",
+    ],
 )
 def test_what_a_program_would_read_has_json(name: str, cairn: Command) -> None:
     assert "--json" in cairn(*name.split(), "--help").out

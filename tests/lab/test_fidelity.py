@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cairn.lab.controls import ExactCredit, NullControl, ShuffledCredit
-from cairn.lab.fidelity import average_precision, compare_credit, measure_fidelity
+from cairn.lab.credit_figures import average_precision, compare_credit
+from cairn.lab.fidelity import measure_fidelity
 from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.model import LanguageModel
 from cairn.method import Method

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cairn.commands.experiments import known_experiment
-from cairn.commands.teaching import lessons
+from cairn.commands.teaching import own_model
 from cairn.commands.terminal import HELP_OPTIONS, AsJson, messages, output, require_run_extra, say
 
 if TYPE_CHECKING:
     from cairn.evidence.report import Report
     from cairn.lab.backends import Backend
     from cairn.lab.experiment import Reproduction
-    from cairn.lab.protocol import Protocol
     from cairn.lab.runner import Plan
 
 INTERRUPTED = 130
@@ -173,7 +172,9 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
     quiet()
     if options.model is not None:
         load_model(options.model)  # a model that cannot be used is refused before any cell starts
-    models = {one: options.model or _own_model(protocol, options.preset, one, device) for one in reproduction.families}
+    models = {
+        one: options.model or str(own_model(protocol, options.preset, one, device)) for one in reproduction.families
+    }
     first, count = protocol.first_seed, options.seeds or preset.seeds
     cells = count * sum(len(arm.tasks or reproduction.tasks[:1]) for arm in reproduction.arms)
     return Plan(
@@ -187,16 +188,6 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
         workers=min(options.workers or _cores(), cells),
         models=models,
     )
-
-
-def _own_model(protocol: Protocol, preset: str, family: str, device: str) -> str:
-    """Return the preset's model for a task, which is made first where none is shipped and none was made before."""
-    from cairn.lab.runner import preset_model
-    from cairn.lab.tasks import find
-
-    recipe = find(family).recipe.changed(protocol.preset(preset).recipe)
-    with lessons(recipe.steps) as step:
-        return str(preset_model(protocol, preset, family, device, step))
 
 
 def _cores() -> int:

@@ -3,25 +3,129 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from torch import Tensor
 
 from cairn.lab.controls import NullControl
+from cairn.lab.credit_figures import compare_credit
 from cairn.lab.critic import Critic
 from cairn.lab.forms import prompt_form
 from cairn.lab.instance import Instance
 from cairn.lab.ledger import Ledger
 from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.model import LanguageModel
+from cairn.lab.players import Player, PromptForm
 from cairn.lab.services import Models, TabularServices
 from cairn.method import Method, overridden_stages
-from cairn.rollouts import Rollouts
+from cairn.rollouts import Credit, Rollouts
 
 STREAM = 1_000_000_007  # keeps these draws apart from those of training
 FIT_BATCHES = 20
-NEGLIGIBLE = 1e-3  # exact advantages smaller than this, in success probability, have no sign worth judging
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What hands out credit: a method, and what a control does to it."""
+
+    method: Method
+    null: NullControl = field(default_factory=NullControl)
+
+    @property
+    def learns(self) -> bool:
+        """Say whether it has models of its own, which must be fitted before its credit means anything."""
+        return "fit" in overridden_stages(type(self.method))
+
+
+@dataclass(frozen=True)
+class Given:
+    """A batch and the credit that a rule gave it.
+
+    sampled: what was collected, R rollouts. kept: (R,) what the filter let pass. rollouts: those, as the loss reads
+    them.
+    """
+
+    sampled: Rollouts
+    kept: Tensor
+    rollouts: Rollouts
+    credit: Credit
+
+    def turns(self) -> Tensor:
+        """Return the mean credit over the tokens of each turn of what was sampled, (R, K).
+
+        It is 0 where no credit reaches the loss: in rollouts that were dropped, and on tokens outside the loss mask.
+        """
+        advantages, mask = self.credit.advantages, self.credit.loss_mask
+        left = self.rollouts.replace(needs=None).mean_over_turns(advantages if mask is None else advantages * mask)
+        return left.new_zeros(self.sampled.turn_mask.shape).masked_scatter(self.kept[:, None], left)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is sampled: `group_size` rollouts in each instance, with the dice of `seed` = (run, batch)."""
+
+    form: PromptForm[Any]
+    instances: Sequence[Instance]
+    group_size: int
+    seed: tuple[int, int]
+
+
+class FixedForm:
+    """A prompt form for a policy that stays as it is: a set of instances is read once."""
+
+    def __init__(self, form: PromptForm[Any], model: LanguageModel) -> None:
+        """Read with `model`, whatever player is asked for later."""
+        self._read = lru_cache(maxsize=2)(partial(form.player, model))
+        self.has_exact_credit, self.evaluation = form.has_exact_credit, form.evaluation
+
+    def player(self, model: LanguageModel, instances: Sequence[Any]) -> Player[Any]:  # noqa: ARG002 - the fixed one
+        """See `PromptForm.player`."""
+        return self._read(tuple(instances))
+
+
+class CreditSource:
+    """Asks one rule for credit, batch by batch, under a policy that stays as it is."""
+
+    def __init__(self, model: LanguageModel, rule: Rule, settings: TrainSettings) -> None:
+        """Give a rule that learns a fresh model of its own."""
+        critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
+        self.rule = rule
+        self._models = Models(model, model, critic if "learned_critic" in rule.method.needs else None)
+
+    def open(self, batch: Batch, ledger: Ledger) -> TabularServices:
+        """Open the services of one batch."""
+        return TabularServices(
+            self._models,
+            batch.form,
+            ledger,
+            self.rule.method.needs,
+            instances=batch.instances,
+            group_size=batch.group_size,
+            seed=batch.seed,
+        )
+
+    def prepare(self, form: PromptForm[Any], instances: Sequence[Instance], seed: tuple[int, int]) -> None:
+        """Let a rule that learns fit its models on `FIT_BATCHES` batches of one rollout in each instance.
+
+        seed: of the first batch.
+        """
+        method = self.rule.method
+        if self.rule.learns:
+            for number in range(FIT_BATCHES):
+                services = self.open(Batch(form, instances, 1, (seed[0], seed[1] + number)), Ledger())
+                rollouts = method.reward(services.attach(method.collect(services.door).replace(needs=None)))
+                method.fit(rollouts.declare(method.needs), services.door)
+
+    def ask(self, services: TabularServices) -> Given:
+        """Let the rule collect, filter and credit one batch, in the order of the training loop."""
+        method, null = self.rule.method, self.rule.null
+        sampled = method.collect(services.door).replace(needs=None)
+        kept = method.filter(sampled.declare(method.needs))
+        rollouts = null.rollouts(method.reward(services.attach(sampled.keep_rollouts(kept))))
+        seen = rollouts.declare(method.needs)
+        return Given(sampled, kept, seen, null.credit(method.credit(seen), rollouts))
 
 
 def measure_fidelity(
@@ -42,57 +146,15 @@ def measure_fidelity(
     and flops, the cost of the measured batch with all that the rule asked for. None where a figure is undefined.
     Nothing is returned for a prompt form that has no exact credit.
     """
-    critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
-    models = Models(model, model, critic if "learned_critic" in method.needs else None)
-    form = prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes)
+    form = FixedForm(prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes), model)
     if not form.has_exact_credit:
         return {}
-
-    def open_services(
-        instances: Sequence[Instance], rollouts_each: int, batch: int, ledger: Ledger
-    ) -> TabularServices:
-        stream = (seed, STREAM + batch)
-        return TabularServices(
-            models, form, ledger, method.needs, instances=instances, group_size=rollouts_each, seed=stream
-        )
-
-    if "fit" in overridden_stages(type(method)):
-        for batch in range(1, FIT_BATCHES + 1):
-            services = open_services(panel.train, 1, batch, Ledger())
-            method.fit(method.reward(_collect(method, services)).declare(method.needs), services.door)
+    source = CreditSource(model, Rule(method, null), settings)
+    source.prepare(form, panel.train, (seed, STREAM + 1))
     ledger = Ledger()
-    services = open_services(panel.evaluation, group_size, 0, ledger)
-    rollouts = null.rollouts(method.reward(_collect(method, services)))
-    credit = null.credit(method.credit(rollouts.declare(method.needs)), rollouts)
-    mask = rollouts.turn_mask
-    given = rollouts.mean_over_turns(credit.advantages)[mask].double().numpy()
-    exact = services.exact_advantages(rollouts)[mask].double().numpy()
+    services = source.open(Batch(form, panel.evaluation, group_size, (seed, STREAM)), ledger)
+    given = source.ask(services)
+    mask = given.sampled.turn_mask
+    turns, exact = given.turns()[mask], services.exact_advantages(given.rollouts)[mask]
     forks = services.bifurcations()[mask.numpy()]
-    return {**compare_credit(given, exact, forks), "flops": ledger.flops}
-
-
-def _collect(method: Method, services: TabularServices) -> Rollouts:
-    return services.attach(method.collect(services.door).replace(needs=None))
-
-
-def compare_credit(
-    given: NDArray[np.float64], exact: NDArray[np.float64], forks: NDArray[np.bool_]
-) -> dict[str, float | None]:
-    """Compare credits of N turns with the exact ones. given, exact: (N,); forks: (N,) bool."""
-    matters = np.abs(exact) > NEGLIGIBLE
-    varied = np.ptp(given) > 0 and np.ptp(exact) > 0
-    return {
-        "rank_correlation": float(spearmanr(given, exact).statistic) if varied else None,
-        "sign_accuracy": float((np.sign(given) == np.sign(exact))[matters].mean()) if matters.any() else None,
-        "bifurcation_precision": average_precision(np.abs(given), forks) if forks.any() else None,
-        "bifurcation_share": float(forks.mean()),
-    }
-
-
-def average_precision(scores: NDArray[np.float64], relevant: NDArray[np.bool_]) -> float:
-    """Area under the precision-recall steps; tied scores enter together, so that their order cannot matter."""
-    levels, inverse = np.unique(-scores, return_inverse=True)
-    hits = np.bincount(inverse, weights=relevant, minlength=levels.size).cumsum()
-    seen = np.bincount(inverse, minlength=levels.size).cumsum()
-    gained = np.diff(hits, prepend=0.0)
-    return float((gained * hits / seen).sum() / relevant.sum())
+    return {**compare_credit(turns.double().numpy(), exact.double().numpy(), forks), "flops": ledger.flops}
