@@ -60,7 +60,9 @@ def random_rollouts(seed: int, turns: int = 6, groups: Sequence[int] = (3, 4, 1,
         observation_keys=dice(3, count, turns),
         exact_advantages=normal(count, turns),
         agent_ids=dice(2, count, turns),
+        rollout_ids=torch.arange(count),
         parent_ids=torch.full((count,), -1),
+        fork_turns=torch.zeros(count, dtype=torch.long),
         state_handles=dice(9, count, turns),
     )
 
