@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch.utils.hooks import RemovableHandle
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from cairn.lab import history
 from cairn.lab.episodes import Branch, Episodes, Tape
 from cairn.lab.history import HistoryForm, HistoryPlayer, tell
 from cairn.lab.model import LanguageModel, token_logprobs
@@ -114,3 +116,58 @@ def test_only_turns_with_the_same_history_are_the_same_situation(
     assert len(seen) < episodes.alive.sum()
     assert len({(state, tuple(row)) for state, row in seen.values()}) == len(seen)
     assert (player.situations(episodes) == numbers).all()
+
+
+def counted(model: LanguageModel, into: list[tuple[int, int]]) -> RemovableHandle:
+    """Note rows and tokens of every pass."""
+
+    def note(_: object, __: object, given: dict[str, torch.Tensor]) -> None:
+        into.append((given["input_ids"].shape[0], given["input_ids"].numel()))
+
+    return model.network.register_forward_pre_hook(note, with_kwargs=True)
+
+
+def test_rollouts_share_a_row_until_their_histories_part(model: LanguageModel, short_worlds: WorldBatch) -> None:
+    player, passes = player_of(model, short_worlds), list[tuple[int, int]]()
+    with counted(model, passes):
+        episodes = player.play(np.repeat(np.arange(4), 16), np.random.default_rng(4))
+    told = tell(player._script, episodes)
+    for turn, (rows, _) in enumerate(passes[1:]):  # the first pass reads the headers
+        at = np.flatnonzero(episodes.alive[:, turn])
+        heard = [tuple(told.rows[r][: told.spoken[r, turn]]) for r in at]
+        states = episodes.states[at, turn].tolist()
+        # Rows part where states look alike and still allow different phrases.
+        assert len(set(heard)) <= rows <= len(set(zip(states, heard, strict=True)))
+    assert passes[1][0] == 4
+    assert passes[-1][0] > 4
+
+
+def test_forks_read_each_episode_once_whatever_their_number(model: LanguageModel, short_worlds: WorldBatch) -> None:
+    player = player_of(model, short_worlds)
+    episodes = player.play(np.arange(4), np.random.default_rng(5))
+    rollout, turn = np.nonzero(episodes.alive)
+    longest = max(int(told) for told in tell(player._script, episodes).begin.max(1))
+    for count in (1, 3):
+        passes: list[tuple[int, int]] = []
+        with counted(model, passes):
+            branch = Branch(np.repeat(rollout, count), np.repeat(turn, count))
+            player.fork(episodes, branch, np.random.default_rng(6))
+        assert passes[0] == (4, 4 * longest)
+        assert max(tokens / rows for rows, tokens in passes[1:]) < 20  # a turn, not a history
+
+
+def test_blocks_of_texts_and_rollouts_change_nothing_but_the_dice(
+    model: LanguageModel, short_worlds: WorldBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "ROWS_AT_ONCE", 3)
+    player = player_of(model, short_worlds)
+    episodes = player.play(np.repeat(np.arange(4), 2), np.random.default_rng(7))
+    assert (episodes.instance == np.repeat(np.arange(4), 2)).all()
+    rollout, turn = np.nonzero(episodes.alive)
+    forks = player.fork(episodes, Branch(rollout, turn), np.random.default_rng(8))
+    assert (forks.instance == episodes.instance[rollout]).all()
+    assert (forks.states[:, 0] == episodes.states[rollout, turn]).all()
+    told = tell(player._script, episodes)
+    assert (forks.context_tokens[:, 0] == 0).all()
+    scenes = np.array([len(s) for s in player._script.scenes])[short_worlds.observation[forks.states[:, 0]]]
+    assert (forks.prompt_tokens[:, 0] == told.begin[rollout, turn] + scenes).all()

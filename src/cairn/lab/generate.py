@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,8 +95,24 @@ class Memory:
 
     def select(self, index: IntArray) -> None:
         """Keep the rows `index`; a row that is named twice is copied."""
+        if np.array_equal(index, np.arange(self.lengths.size)):
+            return
         self._cache.batch_select_indices(torch.from_numpy(index).to(self._model.device))
         self._visible, self.lengths = self._visible[index], self.lengths[index]
+
+    def branch(self, index: IntArray, lengths: IntArray) -> Memory:
+        """Return a memory in which row i has read the first `lengths[i]` tokens of row `index[i]` of this one."""
+        found = Memory(self._model, index.size)
+        visible = self._visible[index]
+        visible &= visible.cumsum(1) <= lengths[:, None]
+        used = visible.any(0)
+        rows, columns = self._send(index), self._send(np.flatnonzero(used))
+        layers: list[Any] = self._cache.layers  # of plain attention, see above
+        for number, layer in enumerate(layers):
+            keys, values = (kept[rows].index_select(2, columns) for kept in (layer.keys, layer.values))
+            found._cache.update(keys, values, number)
+        found._visible, found.lengths = visible[:, used], visible.sum(1)
+        return found
 
     @torch.no_grad()
     def read(self, prompts: Sequence[Sequence[int]], branches: Branches) -> Tensor:

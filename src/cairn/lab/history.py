@@ -80,71 +80,76 @@ def tell(script: Script, episodes: Episodes) -> Told:
 
 
 class HistorySpeaker:
-    """Asks the network, turn by turn, with all that came before in its memory. See `cairn.lab.episodes.Speaker`."""
+    """Asks the network, turn by turn, with all that came before in its memory. See `cairn.lab.episodes.Speaker`.
 
-    def __init__(
-        self, model: LanguageModel, script: Script, prefixes: Sequence[Sequence[int]], copies: IntArray
-    ) -> None:
-        """Let rollout r continue `prefixes[copies[r]]`. Each prefix is read once."""
+    Rollouts that have seen and said the same so far share a row of the memory: what is equal is read once.
+    """
+
+    def __init__(self, script: Script, memory: Memory, unread: list[list[int]], copies: IntArray) -> None:
+        """Let rollout r go on where row `copies[r]` of the memory stands, which has yet to read `unread[copies[r]]`."""
         self.worlds, self.child, self.depth = script.worlds, script.child, script.depth
-        self._script = script
-        self._memory = Memory(model, len(prefixes))
-        # Where a turn may open without a word, the last token of the prefix is left to be read with it.
-        last = [len(prefix) - (not all(script.scenes)) for prefix in prefixes]
-        self._memory.read([p[:n] for p, n in zip(prefixes, last, strict=True)], Branches.none(len(prefixes)))
-        self._memory.select(copies)
-        self._unread = [list(prefixes[copy][last[copy] :]) for copy in copies]
-        self._held = np.arange(copies.size)  # rollouts that still have a row in the memory
-        self._root = np.zeros(0, dtype=np.int64)
+        self._script, self._memory, self._unread = script, memory, unread
+        self._row = copies  # row of the memory of each rollout
+        self._root = np.zeros(0, dtype=np.int64)  # where the trees stand that each row has read last
 
     def listen(self, tape: Tape, k: int, active: IntArray) -> Turn:
         """Read the scene; before it, in all turns but the first, the token that was said last."""
         state = tape.states[active, k]
-        scenes = [self._script.scenes[o] for o in self.worlds.observation[state]]
-        root = self._script.roots[self.worlds.prompt[state]]
-        unread = self._go_on(tape, k, active)
-        before = self._memory.lengths + np.array([len(u) for u in unread], dtype=np.int64)
-        log_probs = self._read([u + s for u, s in zip(unread, scenes, strict=True)], root)
+        shown, prompt = self.worlds.observation[state], self.worlds.prompt[state]
+        first, share = self._part(tape, k, active, shown, prompt)
+        scenes = [self._script.scenes[o] for o in shown[first]]
+        before = self._memory.lengths + np.array([len(u) for u in self._unread], dtype=np.int64)
+        root = self._script.roots[prompt]
+        log_probs = self._read([u + s for u, s in zip(self._unread, scenes, strict=True)], root[first])
         nodes = log_probs.shape[1]
+        new = np.array([len(s) for s in scenes], dtype=np.int64)
         return Turn(
             Voice.of(log_probs.reshape(-1, log_probs.shape[2])),
-            root.copy(),
-            np.arange(active.size) * nodes - root,
+            root,
+            share * nodes - root,
             # The first prompt of a row is everything up to the policy's first word.
-            prompt_tokens=np.array([len(s) for s in scenes], dtype=np.int64) + before * (k == 0),
-            context_tokens=before * (k > 0),
+            prompt_tokens=(new + before * (k == 0))[share],
+            context_tokens=(before * (k > 0))[share],
         )
 
     def _read(self, prompts: list[list[int]], root: IntArray) -> FloatArray:
-        """(A, N, V) log-probs at the nodes of the trees at `root`, N of the largest tree."""
+        """(M, N, V) log-probs at the nodes of the trees at `root`, N of the largest tree."""
         self._root = root
         if not prompts:
             return np.zeros((0, 1, self.child.shape[1]))
         logits = self._memory.read(prompts, Branches.of(self._script.forest, root))
         return np.asarray(logits.double().log_softmax(-1).cpu().numpy())
 
-    def _go_on(self, tape: Tape, k: int, active: IntArray) -> list[list[int]]:
-        """Keep what was said before turn k, and only the rows that go on; return what each one has not read yet."""
-        going_on = np.searchsorted(self._held, active)
-        unread = [self._unread[r] for r in active]
-        if k:
-            tokens, lengths = tape.tokens[self._held, k - 1], tape.lengths[self._held, k - 1]
-            self._memory.recall(self._said(tokens, lengths))
-            last = np.take_along_axis(tokens, lengths[:, None] - 1, 1)[going_on]
-            unread = [[int(token)] for token in last[:, 0]]
-        if active.size < self._held.size:
-            self._memory.select(going_on)
-        self._held = active
-        return unread
+    def _part(
+        self, tape: Tape, k: int, active: IntArray, shown: IntArray, prompt: IntArray
+    ) -> tuple[IntArray, IntArray]:
+        """Give each different history of the active rollouts a row of the memory, with what was said before turn k.
 
-    def _said(self, tokens: IntArray, lengths: IntArray) -> BoolArray:
-        """(A, N - 1) nodes of the trees that the phrases went through. The last token of a phrase never has one."""
+        Returns the first rollout of each row, counted among the active ones (M,), and the row of each of these (A,).
+        """
+        said, lengths = tape.tokens[active, k - 1], tape.lengths[active, k - 1]
+        told = [self._row[active], shown, prompt, *([lengths, *said.T] if k else [])]
+        _, first, share = np.unique(np.stack(told, axis=1), axis=0, return_index=True, return_inverse=True)
+        share = share.reshape(-1)
+        parent = self._row[active[first]]
+        self._memory.select(parent)
+        self._unread = [self._unread[p] for p in parent]
+        if k:
+            tokens, spoken = said[first], lengths[first]
+            self._memory.recall(self._said(tokens, spoken, self._root[parent]))
+            self._unread = [[int(phrase[n - 1])] for phrase, n in zip(tokens, spoken, strict=True)]
+        self._row = np.zeros_like(self._row)
+        self._row[active] = share
+        return first, share
+
+    def _said(self, tokens: IntArray, lengths: IntArray, root: IntArray) -> BoolArray:
+        """(M, N - 1) nodes of the trees that the phrases went through. The last token of a phrase never has one."""
         said = np.zeros((lengths.size, self._script.forest.ancestors.shape[1] - 1), dtype=bool)
-        node = self._root.copy()
+        node = root.copy()
         for level in range(tokens.shape[1] - 1):
             through = np.flatnonzero(lengths > level + 1)
             node[through] = self.child[node[through], tokens[through, level]]
-            said[through, node[through] - self._root[through] - 1] = True
+            said[through, node[through] - root[through] - 1] = True
         return said
 
 
@@ -164,15 +169,14 @@ class HistoryPlayer:
 
     def play(self, world: IntArray, rng: np.random.Generator) -> Episodes:
         """See `Player.play`."""
-        return self._walk(Start.of(self.worlds, world), self._script.headers, world, rng)
+        heads = self._script.headers
+        return self._walk(Start.of(self.worlds, world), heads, world, np.array([len(h) for h in heads])[world], rng)
 
     def fork(self, episodes: Episodes, branch: Branch, rng: np.random.Generator) -> Episodes:
-        """See `Player.fork`."""
+        """See `Player.fork`. Each episode is read once, for all the turns at which it is left."""
         told = tell(self._script, episodes)
-        points, copies = np.unique(np.stack([branch.rollout, branch.turn]), axis=1, return_inverse=True)
-        cut = (told.end if branch.after else told.begin)[points[0], points[1]]
-        prefixes = [told.rows[r][:n] for r, n in zip(points[0], cut, strict=True)]
-        return self._walk(branch.start(self.worlds, episodes, rng), prefixes, copies.ravel(), rng)
+        cut = (told.end if branch.after else told.begin)[branch.rollout, branch.turn]
+        return self._walk(branch.start(self.worlds, episodes, rng), told.rows, branch.rollout, cut, rng)
 
     def situations(self, episodes: Episodes) -> IntArray:
         """See `Player.situations`: the state of the world, and every token that was seen or said."""
@@ -209,16 +213,50 @@ class HistoryPlayer:
         return montecarlo.success(self, self._evaluation_episodes, rng)
 
     def _walk(
-        self, start: Start, prefixes: Sequence[Sequence[int]], copies: IntArray, rng: np.random.Generator
+        self, start: Start, texts: Sequence[list[int]], source: IntArray, cut: IntArray, rng: np.random.Generator
     ) -> Episodes:
-        """Let rollout r continue `prefixes[copies[r]]`, a bounded number of rollouts at once, of like length."""
-        order = np.argsort(start.turn, kind="stable")
-        parts = []
-        for rows in np.split(order, range(ROWS_AT_ONCE, order.size, ROWS_AT_ONCE)):
-            used, own = np.unique(copies[rows], return_inverse=True)
-            speaker = HistorySpeaker(self._model, self._script, [prefixes[i] for i in used], own)
-            parts.append(walk(speaker, Start(start.world[rows], start.state[rows], start.turn[rows]), rng))
+        """Let rollout r go on behind the first `cut[r]` tokens of `texts[source[r]]`. Each text is read once.
+
+        A bounded number of texts and of rollouts is taken at once, rollouts of like length together.
+        """
+        block = source // ROWS_AT_ONCE
+        order, parts = np.lexsort((start.turn, block)), []
+        for rows in np.split(order, np.flatnonzero(np.diff(block[order])) + 1):
+            used, own = np.unique(source[rows], return_inverse=True)
+            reader = _Reader(self._model, self._script, [texts[i] for i in used], own, cut[rows])
+            for some in np.split(np.arange(rows.size), range(ROWS_AT_ONCE, rows.size, ROWS_AT_ONCE)):
+                speaker, mine = reader.speaker(own[some], cut[rows[some]]), rows[some]
+                parts.append(walk(speaker, Start(start.world[mine], start.state[mine], start.turn[mine]), rng))
         return take(concatenate(parts), np.argsort(order))
+
+
+class _Reader:
+    """Reads texts once, as far as they are needed, and lets rollouts go on from any place in them."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        script: Script,
+        texts: Sequence[list[int]],
+        source: IntArray,
+        cut: IntArray,
+    ) -> None:
+        """Read what comes before place `cut[r]` of text `source[r]`."""
+        self._script, self._texts = script, texts
+        # Where a turn may open without a word, the last token is left to be read with it.
+        self._left = int(not all(script.scenes))
+        needed = np.zeros(len(texts), dtype=np.int64)
+        np.maximum.at(needed, source, cut)
+        self._memory = Memory(model, len(texts))
+        heads = [text[: n - self._left] for text, n in zip(texts, needed, strict=True)]
+        self._memory.read(heads, Branches.none(len(texts)))
+
+    def speaker(self, source: IntArray, cut: IntArray) -> HistorySpeaker:
+        """Return the speaker of rollouts that go on at these places."""
+        places, copies = np.unique(np.stack([source, cut]), axis=1, return_inverse=True)
+        memory = self._memory.branch(places[0], places[1] - self._left)
+        unread = [list(self._texts[i][n - self._left : n]) for i, n in places.T.tolist()]
+        return HistorySpeaker(self._script, memory, unread, copies.reshape(-1))
 
 
 class HistoryForm:
