@@ -62,6 +62,12 @@ class Services(Protocol):
         that they earned (no `state_handles`). Needs `agent_ids`.
         """
 
+    def returns_without(self, rollouts: Rollouts, absent: Tensor) -> Tensor:
+        """(R,) return of each rollout with the words of some agents taken out and everybody else's kept.
+
+        Arguments, dice and need as of `ablated`. Nothing is generated; the environment is stepped.
+        """
+
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:
         """(R, K) exact advantages under the current policy. Only for controls: needs `oracle`."""
 
@@ -106,6 +112,15 @@ class Method:
 
     def fit(self, rollouts: Rollouts, services: Services) -> None:
         """Train auxiliary models on the batch. Plain GRPO has none."""
+
+    def remember(self, rollouts: Rollouts) -> Any:
+        """Return what the next update shall know: a running baseline, a moving average, the place in a curriculum.
+
+        rollouts: the batch as `credit` saw it, with what was remembered before (`Rollouts.recall`). The result, best a
+        frozen dataclass, stands in the next batch for every stage from `filter` on, and is never written into. It
+        belongs to one run and ends with it. Where `filter` leaves no rollout it stays as it was. Plain GRPO keeps
+        nothing. Not a stage of its own: what is remembered changes a batch only through the stage that recalls it.
+        """
 
     @property
     def passes(self) -> int:

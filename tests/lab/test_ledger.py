@@ -157,6 +157,7 @@ def test_generation_with_a_cache_agrees_with_the_counter_of_torch(model: Languag
         ("continuations", "mc_continuations"),
         ("fit_critic", "learned_critic"),
         ("ablated", "agent_ids"),
+        ("returns_without", "agent_ids"),
         ("exact_advantages", "oracle"),
     ],
 )
@@ -170,6 +171,7 @@ def test_a_service_that_is_not_declared_refuses_and_bills_nothing(
         "continuations": (batch, 2),
         "fit_critic": (batch, batch.logprobs_behaviour),
         "ablated": (batch, torch.ones(1, dtype=torch.bool)),
+        "returns_without": (batch, torch.ones(1, dtype=torch.bool)),
         "exact_advantages": (batch,),
     }
     with pytest.raises(UndeclaredNeedError, match=need):

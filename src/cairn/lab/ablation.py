@@ -2,8 +2,8 @@
 
 A pair has the same instance and the same dice: what was drawn for a turn, for the words as for the world's answer, is
 drawn the same in both (common random numbers). So what differs comes from the absence alone, and the difference of the
-two returns has less variance than that of two independent rollouts. The agents who are there speak again, knowing what
-they are told this time; nothing that was said before is kept.
+two returns has less variance than that of two independent rollouts. `replay` lets the agents who are there speak again,
+knowing what they are told this time; `returns_without` keeps what they said and takes away the words of the absent.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from cairn.errors import UserError
-from cairn.lab.episodes import Episodes
-from cairn.lab.world import BoolArray, IntArray, WorldBatch
+from cairn.lab.episodes import Episodes, answer, longest_phrase
+from cairn.lab.policy import UNKNOWN
+from cairn.lab.world import BoolArray, FloatArray, IntArray, WorldBatch
 
 
 @runtime_checkable
@@ -30,6 +31,10 @@ class TeamPlayer(Protocol):
 
         Column k is turn k of the world, empty where the agent was absent.
         """
+
+    @property
+    def phrases(self) -> tuple[IntArray, IntArray]:
+        """The prefix trees of all that is understood: `roots` (P,) and `child` (M, V), as in `PolicyTable`."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,37 @@ def replay(player: Any, episodes: Episodes, absent: BoolArray, rng: np.random.Ge
     absent: (R, A) or (A,), who is left out of each. Raises UserError where the task tells no agents apart, where the
     prompt form cannot leave any out, or where `absent` does not fit the agents.
     """
+    player, absent = _check(player, episodes, absent)
+    return close_gaps(player.play_without(episodes.instance, absent, rng), player.worlds)
+
+
+def returns_without(
+    player: Any, episodes: Episodes, absent: BoolArray, rng: np.random.Generator
+) -> tuple[FloatArray, int]:
+    """Return what `episodes` would have paid if the words of `absent` agents were taken out and all others kept.
+
+    rng: in the state in which it was for the episodes. Returns the rewards (R,) and how many turns the worlds answered.
+    A phrase that means nothing in its new place is a turn that was not understood, and so is one beyond the end of the
+    finished rollout, where nothing was said. Raises UserError as `replay`.
+    """
+    player, absent = _check(player, episodes, absent)
+    worlds, (roots, child) = player.worlds, player.phrases
+    agents, absences = team(worlds)
+    state, answers = episodes.states[:, 0], 0
+    for k in range(worlds.horizon):
+        luck = rng.random((state.size, longest_phrase(roots, child) + 2))
+        going = np.flatnonzero(~worlds.terminal[state])
+        at = state[going]
+        option = _understood(roots[worlds.prompt[at]], child, episodes.tokens[going, k], episodes.lengths[going, k])
+        option = np.where(absent[going, agents[at]], absences[at], option)
+        state = state.copy()
+        state[going] = answer(worlds, at, option, luck[going, -1])
+        answers += going.size
+    return worlds.payoffs[state], answers
+
+
+def _check(player: Any, episodes: Episodes, absent: BoolArray) -> tuple[TeamPlayer, BoolArray]:
+    """Return the player and `absent` as (R, A). Raises UserError as `replay`."""
     if not isinstance(player, TeamPlayer):
         repair = "Use the windowed prompt."
         raise UserError("agents cannot be left out in this prompt form", repair=repair)
@@ -58,7 +94,18 @@ def replay(player: Any, episodes: Episodes, absent: BoolArray, rng: np.random.Ge
     if absent.shape not in (shape, shape[1:]):
         repair = f"Give one entry for each of the {shape[1]} agents, or that for each of the {shape[0]} rollouts."
         raise UserError("who is absent has the wrong shape", value=tuple(absent.shape), repair=repair)
-    return close_gaps(player.play_without(episodes.instance, np.broadcast_to(absent, shape), rng), player.worlds)
+    return player, np.broadcast_to(absent, shape)
+
+
+def _understood(root: IntArray, child: IntArray, tokens: IntArray, lengths: IntArray) -> IntArray:
+    """Return the option that each phrase, tokens (N, L) of which `lengths` (N,) count, means at `root`; -1 for none."""
+    code, option = root.copy(), np.full(root.size, -1)
+    for level in range(tokens.shape[1]):
+        going = np.flatnonzero((code >= 0) & (lengths > level))
+        code[going] = child[code[going], tokens[going, level]]
+        complete = going[code[going] < UNKNOWN]
+        option[complete] = -2 - code[complete]
+    return option
 
 
 def close_gaps(episodes: Episodes, worlds: WorldBatch) -> Ablated:

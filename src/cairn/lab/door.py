@@ -48,6 +48,11 @@ class Door:
         self._require("agent_ids")
         return self._inside.ablated(rollouts, absent).declare(self._needs)
 
+    def returns_without(self, rollouts: Rollouts, absent: Tensor) -> Tensor:
+        """See `cairn.method.Services.returns_without`."""
+        self._require("agent_ids")
+        return self._inside.returns_without(rollouts, absent)
+
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:
         """See `cairn.method.Services.exact_advantages`."""
         self._require("oracle")

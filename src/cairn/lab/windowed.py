@@ -42,6 +42,11 @@ class WindowedPlayer:
         """See `cairn.lab.ablation.TeamPlayer`."""
         return walk(TableSpeaker(self._table), Start.of(self.worlds, world), rng, absent)
 
+    @property
+    def phrases(self) -> tuple[IntArray, IntArray]:
+        """See `cairn.lab.ablation.TeamPlayer`."""
+        return self._table.roots, self._table.child
+
     def fork(self, episodes: Episodes, branch: Branch, rng: np.random.Generator) -> Episodes:
         """See `Player.fork`. The prompt carries no history, so that state and turn are all that is forked."""
         return walk(TableSpeaker(self._table), branch.start(self.worlds, episodes, rng), rng)

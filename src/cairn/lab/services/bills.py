@@ -38,6 +38,11 @@ class Bills:
         self._ledger.reused_tokens += reused_tokens
         self._ledger.flops += self._flops(prompts, spoken, context)
 
+    def steps(self, steps: int, resets: int) -> None:
+        """Bill an environment that was played without the policy."""
+        self._ledger.environment_steps += steps
+        self._ledger.environment_resets += resets
+
     def scored(self, lengths: Tensor, cost: ModelCost) -> None:
         """Bill one forward pass over rows of `lengths` (B,) tokens."""
         self._ledger.scored_tokens += int(lengths.sum())

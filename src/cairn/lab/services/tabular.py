@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cairn.lab import montecarlo
-from cairn.lab.ablation import replay
+from cairn.lab.ablation import replay, returns_without
 from cairn.lab.critic import Critic
 from cairn.lab.door import Door
 from cairn.lab.episodes import Branch
@@ -101,11 +101,15 @@ class TabularServices:
 
     def ablated(self, rollouts: Rollouts, absent: Tensor) -> Rollouts:
         """See `cairn.method.Services.ablated`."""
-        batch = self._batch_of(rollouts)
-        dice = np.random.default_rng([*self._seed, SAMPLING, self._sampled.index(batch)])
-        episodes = replay(self._player(), self._batches[batch], absent.numpy(), dice)
+        episodes = replay(self._player(), *self._again(rollouts, absent))
         self._bills.play(episodes)
         return self._player().rollouts(episodes, rollouts.draw_seed).replace(state_handles=None)
+
+    def returns_without(self, rollouts: Rollouts, absent: Tensor) -> Tensor:
+        """See `cairn.method.Services.returns_without`."""
+        rewards, steps = returns_without(self._player(), *self._again(rollouts, absent))
+        self._bills.steps(steps, len(rewards))
+        return torch.from_numpy(rewards).float()
 
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:
         """See `cairn.method.Services.exact_advantages`. Not billed: no method could buy it."""
@@ -176,13 +180,16 @@ class TabularServices:
         ids = rollouts.replace(needs=None).require("rollout_ids")
         return take(concatenate(self._batches), self._index(ids))
 
-    def _batch_of(self, rollouts: Rollouts) -> int:
-        """Return which batch of this update was handed out as `rollouts`."""
-        handles = rollouts.replace(needs=None).require("state_handles").numpy()
-        for number in self._sampled:
-            if np.array_equal(self._player().situations(self._batches[number]), handles):
-                return number
-        raise RuntimeError("these rollouts are not a whole batch that was sampled in this update")
+    def _again(self, rollouts: Rollouts, absent: Tensor) -> tuple[Any, NDArray[np.bool_], np.random.Generator]:
+        """Return the episodes of a sampled batch, who is to be absent, and the dice with which the batch was played."""
+        wanted, start = self._index(rollouts.replace(needs=None).require("rollout_ids")), 0
+        for number, episodes in enumerate(self._batches):
+            span = np.arange(start, start + len(episodes.rewards))
+            if number in self._sampled and np.array_equal(span, wanted):
+                dice = np.random.default_rng([*self._seed, SAMPLING, self._sampled.index(number)])
+                return episodes, absent.numpy(), dice
+            start = span[-1] + 1
+        raise ValueError("agents are left out of a whole batch, as `rollouts()` returned it in this update")
 
     def _the_critic(self) -> Critic:
         if self._models.critic is None:
