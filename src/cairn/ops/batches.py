@@ -25,7 +25,7 @@ def concatenate(parts: Sequence[Rollouts]) -> Rollouts:
     """
     if not parts:
         raise ValueError("there is no batch to concatenate")
-    opened = [_tensors(part) for part in parts]
+    opened = [tensors_of(part) for part in parts]
     shared = [name for name in opened[0] if all(name in tensors for tensors in opened)]
     changes: dict[str, Any] = {f.name: None for f in dataclasses.fields(Rollouts) if f.name in opened[0]}
     for name in shared:
@@ -40,7 +40,7 @@ def concatenate(parts: Sequence[Rollouts]) -> Rollouts:
 
 def select(rollouts: Rollouts, index: Tensor) -> Rollouts:
     """Return the rollouts `index` (N,) long in that order, with all their rows; one that is named twice is copied."""
-    tensors = _tensors(rollouts)
+    tensors = tensors_of(rollouts)
     copy, row = (tensors["row_rollout"][None, :] == index[:, None]).nonzero(as_tuple=True)
     changes = {name: tensors[name][row] for name in TOKEN_FIELDS if name in tensors}
     changes |= {name: tensors[name][index] for name in (*TURN_FIELDS, *ROLLOUT_FIELDS) if name in tensors}
@@ -67,7 +67,8 @@ def own_actions(rollouts: Rollouts) -> Tensor:
     return rollouts.action_mask & (turn_ids >= rollouts.require("fork_turns")[rollouts.row_rollout][:, None])
 
 
-def _tensors(rollouts: Rollouts) -> dict[str, Tensor]:
+def tensors_of(rollouts: Rollouts) -> dict[str, Tensor]:
+    """Return the fields that were collected, by name; the gate does not apply."""
     opened = {field.name: object.__getattribute__(rollouts, field.name) for field in dataclasses.fields(rollouts)}
     return {name: value for name, value in opened.items() if isinstance(value, Tensor)}
 
