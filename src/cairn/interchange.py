@@ -153,6 +153,10 @@ class Playback:
             earned = self._game.gather(1, coalition[:, None])[:, 0]
         return rollouts.replace(terminal_rewards=earned, turn_rewards=torch.zeros_like(batch.turn_rewards))
 
+    def returns_without(self, rollouts: Rollouts, absent: Tensor) -> Tensor:
+        """(R,) the same returns."""
+        return self.ablated(rollouts, absent).returns
+
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:
         """(R, K) of zeros: what is exact cannot be logged."""
         self._use("oracle")

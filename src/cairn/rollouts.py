@@ -14,12 +14,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from cairn.errors import UserError
+
+M = TypeVar("M")
 
 # A gated field may be read only by a method that declares one of these needs (words of inventory/vocab/needs.yaml).
 GATED_FIELDS: dict[str, tuple[str, ...]] = {
@@ -132,6 +134,7 @@ class Rollouts:
     parent_ids: Tensor | None = None  # (R,) long, `rollout_ids` of the one from which this was forked, -1 for none
     fork_turns: Tensor | None = None  # (R,) long, turns taken over from the parent, 0 for none
     state_handles: Tensor | None = None  # (R, K) long, opaque: only the services can open them
+    memory: Any = None  # what the method's `remember` returned after the update before; read with `recall`
     draw_seed: int = 0  # for rules and controls that draw at random: same batch, same draw
     needs: frozenset[str] | None = None  # None: no gate (the laboratory itself)
     used: set[str] = field(default_factory=set, compare=False, repr=False)
@@ -160,6 +163,18 @@ class Rollouts:
         if value is None:
             raise NotCollectedError(name)
         return value
+
+    def recall(self, fresh: M) -> M:
+        """Return what the method's `remember` left after the update before, or `fresh` where nothing came before.
+
+        Raises TypeError where it left something of another type than that of `fresh`.
+        """
+        if self.memory is None:
+            return fresh
+        if not isinstance(self.memory, type(fresh)):
+            kinds = f"{type(self.memory).__name__}, not {type(fresh).__name__}"
+            raise TypeError(f"the method remembers something else than it recalls: {kinds}")
+        return self.memory
 
     @property
     def returns(self) -> Tensor:

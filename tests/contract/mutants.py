@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -318,6 +318,41 @@ class LossWithoutSlopeAtZero(Method):
 
 
 @dataclass(frozen=True)
+class MovingBaseline(Method):
+    """Sound: less a moving average of the mean return of the batches before."""
+
+    def remember(self, rollouts: Rollouts) -> Any:
+        return (rollouts.recall(0.0) + float(rollouts.returns.mean())) / 2
+
+    def credit(self, rollouts: Rollouts) -> Credit:
+        return Credit(rollouts.spread_rollouts(rollouts.returns - rollouts.recall(0.0)))
+
+
+@dataclass(frozen=True)
+class CountsCalls(MovingBaseline):
+    def remember(self, rollouts: Rollouts) -> Any:
+        memory: list[float] = [*rollouts.recall([0.0])]
+        return memory
+
+    def credit(self, rollouts: Rollouts) -> Credit:
+        calls: list[float] = rollouts.recall([0.0])
+        calls[0] += 1
+        return Credit(rollouts.spread_rollouts(rollouts.returns - calls[0]))
+
+
+@dataclass(frozen=True)
+class RemembersRows(MovingBaseline):
+    def remember(self, rollouts: Rollouts) -> Any:
+        return float(len(rollouts.token_ids))
+
+
+@dataclass(frozen=True)
+class RemembersLuck(MovingBaseline):
+    def remember(self, rollouts: Rollouts) -> Any:
+        return float(torch.rand_like(rollouts.returns)[0])
+
+
+@dataclass(frozen=True)
 class FilterOfRows(Method):
     def filter(self, rollouts: Rollouts) -> Tensor:
         return rollouts.action_mask.any(1)
@@ -349,6 +384,9 @@ OTHER_MUTANTS: list[tuple[str, Method]] = [
     ("rewards_not_finite", RewardWithoutBound()),
     ("layouts", LossByRows()),
     ("dropped_rows", DropsAndCounts()),
+    ("memory", CountsCalls()),
+    ("memory", RemembersRows()),
+    ("memory", RemembersLuck()),
     ("limits", FalseLimit()),
     ("needs", UndeclaredService()),
     ("needs", UndeclaredFit()),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.contract.mutants import MUTANTS, Broken, SharesOut, sound
+from tests.contract.mutants import MUTANTS, Broken, MovingBaseline, SharesOut, sound
 
 from cairn import testing
 from cairn.evidence.golden import Golden
@@ -28,7 +28,7 @@ def test_a_broken_rule_is_found(name: str, mutant: Method) -> None:
     assert len(message.split()) > 5
 
 
-@pytest.mark.parametrize("start", [Broken(rule=sound), SharesOut()], ids=_label)
+@pytest.mark.parametrize("start", [Broken(rule=sound), SharesOut(), MovingBaseline()], ids=_label)
 def test_the_rules_that_the_mutants_start_from_are_sound(start: Method) -> None:
     for check in contract(start):
         check()

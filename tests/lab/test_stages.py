@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cairn.interchange import to_rollouts
 from cairn.lab.controls import NullControl
 from cairn.lab.loop import Panel, Point, Trainer, TrainSettings, drop_rows, policy_logprobs
 from cairn.lab.model import LanguageModel
@@ -17,6 +18,7 @@ from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.ops.losses import mean_over_units, surrogate, unit_log_ratios
 from cairn.rollouts import Credit, Rollouts
+from cairn.testing import sample_rollouts
 
 SETTINGS = TrainSettings(
     updates=3, tasks_per_update=2, group_size=6, learning_rate=1e-3, clip_norm=1.0, evaluate_every=1,
@@ -197,3 +199,69 @@ def test_a_plain_method_passes_once(trainer: Any) -> None:
     said, plain = trainer(Said()), trainer(GRPO())
     assert list(said) == list(plain)
     assert _same_weights(said, plain)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A moving average of returns, and how many updates it has seen."""
+
+    mean: float = 0.0
+    updates: int = 0
+
+
+@dataclass(frozen=True)
+class LessMovingAverage(GRPO):
+    """Return less a moving average over the updates before."""
+
+    seen: list[tuple[Baseline, float]] = field(default_factory=list, compare=False)
+
+    def credit(self, rollouts: Rollouts) -> Credit:
+        before = rollouts.recall(Baseline())
+        self.seen.append((before, float(rollouts.returns.mean())))
+        return Credit(rollouts.spread_rollouts(rollouts.returns - before.mean))
+
+    def remember(self, rollouts: Rollouts) -> Baseline:
+        before = rollouts.recall(Baseline())
+        return Baseline(0.5 * before.mean + 0.5 * float(rollouts.returns.mean()), before.updates + 1)
+
+
+def test_what_is_remembered_stands_in_the_next_batch(trainer: Any) -> None:
+    method = LessMovingAverage()
+    list(trainer(method))
+    assert [before.updates for before, _ in method.seen] == [0, 1, 2]
+    (_, first), (one, second), (two, _) = method.seen
+    assert one.mean == 0.5 * first
+    assert two.mean == 0.25 * first + 0.5 * second
+    assert two.mean != 0.0
+
+
+def test_memory_belongs_to_one_run_and_is_the_same_in_each(trainer: Any) -> None:
+    method = LessMovingAverage()
+    first, second = trainer(method), trainer(method)
+    curves = list(first), list(second)
+    assert curves[0] == curves[1]
+    assert method.seen[:3] == method.seen[3:]
+    assert _same_weights(first, second)
+
+
+def test_an_update_whose_rollouts_are_all_filtered_out_leaves_the_memory_as_it_was(trainer: Any) -> None:
+    @dataclass(frozen=True)
+    class SkipsSecond(LessMovingAverage):
+        filtered: list[int] = field(default_factory=list, compare=False)
+
+        def filter(self, rollouts: Rollouts) -> Tensor:
+            self.filtered.append(rollouts.recall(Baseline()).updates)
+            return torch.full((len(rollouts.group_ids),), len(self.filtered) != 2)
+
+    method = SkipsSecond()
+    list(trainer(method))
+    assert method.filtered == [0, 1, 1], "the filter recalls, too"
+    assert [before.updates for before, _ in method.seen] == [0, 1]
+
+
+def test_recalling_another_type_than_was_remembered_raises() -> None:
+    batch = to_rollouts(sample_rollouts()).replace(memory=3)
+    assert batch.recall(0) == 3
+    assert batch.replace(memory=None).recall("nothing yet") == "nothing yet"
+    with pytest.raises(TypeError, match="int, not str"):
+        batch.recall("nothing yet")

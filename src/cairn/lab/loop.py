@@ -73,6 +73,7 @@ class Trainer:
         self.ledger = Ledger()
         self.turns: list[int] = []
         self.turn_tokens: list[int] = []
+        self._memory: Any = None  # the method's, from update to update
         self.method, self.null, self._panel, self._settings, self._seed = method, null, panel, settings, seed
         self.form = prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes)
         critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
@@ -108,7 +109,7 @@ class Trainer:
         Raises FloatingPointError when the loss or its gradient is not finite.
         """
         services = self._services(update)
-        rollouts = self.method.collect(services.door).replace(needs=None)
+        rollouts = self.method.collect(services.door).replace(needs=None, memory=self._memory)
         rollouts = rollouts.keep_rollouts(self.method.filter(rollouts.declare(self.method.needs)))
         if not rollouts.group_ids.numel():
             return {}
@@ -117,6 +118,7 @@ class Trainer:
         credit = self.null.credit(self.method.credit(seen), rollouts)
         learned = self._learn(*drop_rows(seen, credit), services, update)
         self.method.fit(seen, services.door)
+        self._memory = self.method.remember(seen)
         self._note_lengths(rollouts)
         return {
             **learned,

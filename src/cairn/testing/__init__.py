@@ -36,6 +36,7 @@ from cairn.testing.rules import (
     check_layouts,
     check_limits,
     check_loss,
+    check_memory,
     check_needs,
     check_order,
     check_padding,
@@ -66,6 +67,7 @@ CHECKS: tuple[Callable[[Method, Rows], None], ...] = (
     check_layouts,
     check_loss,
     check_dropped_rows,
+    check_memory,
 )
 
 

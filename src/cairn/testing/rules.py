@@ -142,6 +142,26 @@ def check_dropped_rows(method: Method, rows: Rows) -> None:
         ask_equal(part, whole, f"{name_of(method)} has another loss when the rows that it drops are not there.")
 
 
+def check_memory(method: Method, rows: Rows) -> None:
+    """What a rule remembers is a pure function of the batch and of what it remembered, the same in both layouts.
+
+    The rule is taken through three updates; recalling may not change what is recalled.
+    """
+    if type(method).remember is Method.remember:
+        return
+    memories: list[Any] = [None, None]
+    for _ in range(3):
+        batches = [batch.replace(memory=memory) for batch, memory in zip(both_layouts(rows), memories, strict=True)]
+        credits_ = [batch.mean_over_turns(credit_of(method, batch).advantages) for batch in batches]
+        ask_equal(credits_[1], credits_[0], f"{name_of(method)} remembers something else in each layout.")
+        again = batches[0].mean_over_turns(credit_of(method, batches[0]).advantages)
+        ask_equal(again, credits_[0], f"{name_of(method)} changes what it remembers by recalling it.")
+        memories = [method.remember(batch.declare(method.needs)) for batch in batches]
+        twin = batches[0].replace(memory=method.remember(batches[0].declare(method.needs)))
+        twins = [credit_of(method, batch).advantages for batch in (twin, batches[0].replace(memory=memories[0]))]
+        ask_equal(twins[1], twins[0], f"{name_of(method)} remembers two things of one batch.")
+
+
 def check_golden(method: type[Method], golden: Golden) -> None:
     """Every case of a golden example gets the credits that were calculated for it."""
     for case in golden.cases:
