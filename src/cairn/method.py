@@ -62,6 +62,12 @@ class Services(Protocol):
         that they earned (no `state_handles`). Needs `agent_ids`.
         """
 
+    def returns_without(self, rollouts: Rollouts, absent: Tensor) -> Tensor:
+        """(R,) return of each rollout with the words of some agents taken out and everybody else's kept.
+
+        Arguments, dice and need as of `ablated`. Nothing is generated; the environment is stepped.
+        """
+
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:
         """(R, K) exact advantages under the current policy. Only for controls: needs `oracle`."""
 
