@@ -254,6 +254,18 @@ def test_a_disk_that_fills_up_ends_the_run_with_what_is_finished(tmp_path: Path)
     assert f"{CELLS} cells, {len(kept)} of them finished before" in done.stderr
 
 
+def test_a_read_only_folder_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """A real file system again: root may write into folders whose mode forbids it."""
+    run = f'{sys.executable} -m cairn run gigpo {" ".join(SMOKE)} --seeds 1 --out "$0/out"'
+    inside = f'mount -o remount,ro "$0" && {run}'
+    if subprocess.run([*_small_disk("true", 1), str(tmp_path)], capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    done = subprocess.run([*_small_disk(inside, 1), str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "the output folder cannot be written: Read-only file system" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def _wait_for(results: Path, count: int, run: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 120
     while len(list(results.glob("[!.]*.json"))) < count:
