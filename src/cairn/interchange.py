@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cairn.errors import UserError
 from cairn.evidence.rollout_format import RolloutRow, TurnRow, read_rollouts
-from cairn.method import Method
+from cairn.method import Given, Method
 from cairn.ops.batches import select
 from cairn.rollouts import NotCollectedError, Rollouts, UndeclaredNeedError
 
@@ -100,6 +100,8 @@ class Playback:
     `fork` returns the logged rollouts themselves, as if each had gone on as its parent did.
 
     `ablated` returns them with the returns that the agents who are there would have earned in a game of coalitions.
+    What would have to be computed is answered with logged numbers of the same shape: scores with values and returns,
+    other log-probs with those of the reference. They stand for it where only shapes and needs are looked at.
 
     used: the needs of the services that were called. Raises UndeclaredNeedError for a service that is not declared.
     """
@@ -157,10 +159,50 @@ class Playback:
         """(R,) the same returns."""
         return self.ablated(rollouts, absent).returns
 
+    def turn_scores(self, rollouts: Rollouts) -> Tensor:
+        """(R, K): each turn's logged value."""
+        return self._logged("turn_values", rollouts, "prm")
+
+    def rollout_scores(self, rollouts: Rollouts) -> Tensor:
+        """(R,): the logged returns."""
+        self._use("reward_model")
+        return rollouts.replace(needs=None).returns
+
+    def marks(self, rollouts: Rollouts, votes: int) -> Tensor:
+        """(R, K, votes): right in every vote where the logged value of the turn is above 0.5."""
+        values = self._logged("turn_values", rollouts, "judge")
+        return (values > 0.5).to(values.dtype)[..., None].expand(*values.shape, votes)
+
+    def rescored_logprobs(self, rollouts: Rollouts, given: Given) -> Tensor:  # noqa: ARG002 - one is logged
+        """(B, T): the logged ones of the reference, whatever is given."""
+        return self._logged("logprobs_reference", rollouts, "rescoring")
+
+    def answer_logprobs(self, rollouts: Rollouts) -> Tensor:
+        """(R, K): the logged values, less 1, so that none is above 0."""
+        return self._logged("turn_values", rollouts, "rescoring") - 1
+
+    def second_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+        """(B, T) each: the logged ones of the reference, and of the policy that sampled."""
+        own = self._logged("logprobs_reference", rollouts, "prm", "reward_model")
+        return own, self._logged("logprobs_behaviour", rollouts, "prm", "reward_model")
+
+    def fit_second(self, rollouts: Rollouts, loss: Callable[[Tensor], Tensor], learning_rate: float) -> float:  # noqa: ARG002
+        """Return the loss of the logged log-probs of the reference; nothing is fitted."""
+        return float(loss(self._logged("logprobs_reference", rollouts, "prm", "reward_model")))
+
+    def replay(self, count: int) -> tuple[Rollouts, ...]:
+        """Return the logged batch as if it were the only earlier one."""
+        self._use("off_policy_buffer")
+        return (self._rollouts,)[:count]
+
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:
         """(R, K) of zeros: what is exact cannot be logged."""
         self._use("oracle")
         return torch.zeros_like(rollouts.replace(needs=None).turn_rewards)
+
+    def _logged(self, name: str, rollouts: Rollouts, *needs: str) -> Tensor:
+        self._use(*needs)
+        return rollouts.replace(needs=None).require(name)
 
     def _use(self, *needs: str) -> None:
         if self._needs.isdisjoint(needs):

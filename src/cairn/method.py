@@ -9,9 +9,9 @@ that its paper changes:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +21,10 @@ from cairn.ops.losses import clipped_surrogate, low_variance_kl, masked_mean
 from cairn.rollouts import Credit, Rollouts
 
 STAGES = ("collect", "filter", "reward", "credit", "loss", "fit")
+
+
+# What may be put before the rows of a batch before they are scored again.
+Given = Literal["nothing", "outcome", "success", "failure", "hint", "answer"]
 
 
 class Services(Protocol):
@@ -66,6 +70,58 @@ class Services(Protocol):
         """(R,) return of each rollout with the words of some agents taken out and everybody else's kept.
 
         Arguments, dice and need as of `ablated`. Nothing is generated; the environment is stepped.
+        """
+
+    def turn_scores(self, rollouts: Rollouts) -> Tensor:
+        """Ask the arm's scorer, as a step PRM, for a score of each turn: (R, K), 0 where none took place.
+
+        It is read with all turns before it; higher is better, 1 and 0 are right and wrong. Needs `prm`.
+        """
+
+    def rollout_scores(self, rollouts: Rollouts) -> Tensor:
+        """Ask the arm's scorer, as a reward model, for a score of each rollout, (R,). Needs `reward_model`."""
+
+    def marks(self, rollouts: Rollouts, votes: int) -> Tensor:
+        """Ask the arm's scorer, as a judge, `votes` times which turns are right (1) and wrong (0).
+
+        Returns (R, K, votes), 0 where no turn took place. Needs `judge`.
+        """
+
+    def rescored_logprobs(self, rollouts: Rollouts, given: Given) -> Tensor:
+        """Score the action tokens again under the current policy, with a text of the task put before each row: (B, T).
+
+        given: `success` or `failure` (that the task was, or was not, solved), `outcome` (whichever is true of the
+        rollout: its return is above 0, or not), `hint` (what helps to solve it) or `answer` (the gold answer). With
+        `nothing` no text is put before. 0 off action tokens. Raises UserError where the task has no such text. Needs
+        `rescoring`.
+        """
+
+    def answer_logprobs(self, rollouts: Rollouts) -> Tensor:
+        """(R, K): how likely the policy thinks the gold answer, if it were given in place of turn k.
+
+        Mean log-prob over the tokens of the answer, in nats, right behind the prompt of the turn; 0 where no turn took
+        place or nothing was said in it. Raises UserError where the task has no answer. Needs `rescoring`.
+        """
+
+    def second_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+        """Log-probs (B, T) of the action tokens under a second model, and under its frozen copy; 0 off actions.
+
+        Both start as the initial policy; `fit_second` trains the one and leaves the other. Needs `prm` or
+        `reward_model`.
+        """
+
+    def fit_second(self, rollouts: Rollouts, loss: Callable[[Tensor], Tensor], learning_rate: float) -> float:
+        """Take one optimiser step of the second model down a loss of the method's own; return the loss before it.
+
+        loss: from log-probs (B, T) with gradient to one number. One that does not depend on them makes no step.
+        Raises FloatingPointError where loss or gradient is not finite. Needs `prm` or `reward_model`.
+        """
+
+    def replay(self, count: int) -> tuple[Rollouts, ...]:
+        """Return what was sampled in the last `count` earlier updates of this run, oldest first, as it was sampled.
+
+        There are fewer at the beginning of a run, and never more than `cairn.lab.buffer.CAPACITY` updates. They can be
+        learnt from and scored; they cannot be forked or continued. Needs `off_policy_buffer`.
         """
 
     def exact_advantages(self, rollouts: Rollouts) -> Tensor:

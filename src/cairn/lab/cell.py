@@ -23,6 +23,7 @@ from cairn.lab.loop import Panel, Point, Trainer, TrainSettings
 from cairn.lab.model import LanguageModel, load, quiet
 from cairn.lab.protocol import Preset, Protocol, build_panel, family_of, panel_digest, task_knobs, task_prompt
 from cairn.lab.provenance import Origin, describe_host, describe_origin, describe_provenance, utc_now
+from cairn.lab.scorers import Scorer
 from cairn.lab.tasks import find
 from cairn.method import Method
 
@@ -82,6 +83,7 @@ def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | 
         "method": describe_object(dataclasses.replace(arm.method, **protocol.loss.model_dump())),
         "null": describe_object(arm.null),
         **_instances(protocol, preset, family, knobs),
+        **describe_scorer(arm),
         "settings": asdict(settings),
         "fidelity_rollouts": preset.fidelity_rollouts,
         "model": setup.model_digest,
@@ -154,6 +156,7 @@ def run_cell(cell: Cell) -> Generator[Point, None, Record]:
         TrainSettings(**cell.spec["settings"]),
         cell.spec["fidelity_rollouts"],
         cell.seed,
+        trainer.scorer,
     )
     points = []
     for point in trainer:
@@ -205,13 +208,19 @@ def make_trainer(spec: dict[str, Any], model: LanguageModel, panel: Panel) -> Tr
     """Build the trainer that a specification describes."""
     method = restore_object(spec["method"], Method)
     null = restore_object(spec["null"], NullControl)
-    return Trainer(model, method, null, panel, TrainSettings(**spec["settings"]), spec["seed"])
+    scorer = restore_object(spec["scorer"], Scorer) if "scorer" in spec else None
+    return Trainer(model, method, null, panel, TrainSettings(**spec["settings"]), spec["seed"], scorer)
 
 
 def describe_object(thing: Any) -> dict[str, Any]:
     """Describe a frozen dataclass as plain JSON: its class and all its fields, defaults included."""
     cls = type(thing)
     return {"class": f"{cls.__module__}:{cls.__qualname__}", "fields": asdict(thing)}
+
+
+def describe_scorer(arm: Arm) -> dict[str, Any]:
+    """Return what a specification says of an arm's scorer: nothing where there is none."""
+    return {} if arm.scorer is None else {"scorer": describe_object(arm.scorer)}
 
 
 T = TypeVar("T")

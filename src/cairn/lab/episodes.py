@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cairn.lab.guard import refuse_unbilled
 from cairn.lab.instance import Spoken
 from cairn.lab.policy import UNKNOWN, PolicyTable
 from cairn.lab.world import WorldBatch
@@ -237,6 +238,7 @@ def _speak(speaker: Speaker, tape: Tape, k: int, active: IntArray, luck: FloatAr
 
 def answer(worlds: WorldBatch, state: IntArray, option: IntArray, luck: FloatArray) -> IntArray:
     """Let the worlds answer: draw the successor state of each option. All (N,); luck is uniform on [0, 1)."""
+    refuse_unbilled("a step of an environment")
     chances = worlds.probabilities[state, option].cumsum(1)
     branch = (chances <= luck[:, None] * chances[:, -1:]).sum(1)
     return np.asarray(worlds.successors[state, option, branch])

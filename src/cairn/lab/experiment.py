@@ -12,6 +12,7 @@ from cairn.evidence.experiment import ArmInfo, Experiment, Role
 from cairn.evidence.homes import scripts
 from cairn.lab.controls import NullControl
 from cairn.lab.protocol import family_of
+from cairn.lab.scorers import Scorer
 from cairn.method import Method
 
 # What a script calls its declaration.
@@ -25,6 +26,7 @@ class Arm:
     tasks: where it runs; empty means the first task only. spends_like: name of an arm whose FLOPs, seed by seed, are
     this arm's budget instead of the preset's number of updates. learning_rate_factor: for arms that show what another
     learning rate would have done. group_size_factor: for arms that sample more rollouts of each task in an update.
+    scorer: who gives scores and marks to a method that pays for them.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Arm:
     spends_like: str | None = None
     learning_rate_factor: float = 1.0
     group_size_factor: int = 1
+    scorer: Scorer | None = None
     granularity: str | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -13,11 +14,13 @@ from cairn.lab.controls import NullControl
 from cairn.lab.credit_figures import compare_credit
 from cairn.lab.critic import Critic
 from cairn.lab.forms import prompt_form
+from cairn.lab.guard import at_work
 from cairn.lab.instance import Instance
 from cairn.lab.ledger import Ledger
 from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.model import LanguageModel
 from cairn.lab.players import Player, PromptForm
+from cairn.lab.scorers import Scorer, Site
 from cairn.lab.services import Models, TabularServices
 from cairn.method import Method, overridden_stages
 from cairn.rollouts import Credit, Rollouts
@@ -28,10 +31,11 @@ FIT_BATCHES = 20
 
 @dataclass(frozen=True)
 class Rule:
-    """What hands out credit: a method, and what a control does to it."""
+    """What hands out credit: a method, what a control does to it, and who scores for it."""
 
     method: Method
     null: NullControl = field(default_factory=NullControl)
+    scorer: Scorer | None = None
 
     @property
     def learns(self) -> bool:
@@ -107,11 +111,14 @@ class CreditSource:
         )
 
     def prepare(self, form: PromptForm[Any], instances: Sequence[Instance], seed: tuple[int, int]) -> None:
-        """Let a rule that learns fit its models on `FIT_BATCHES` batches of one rollout in each instance.
+        """Open the scorer, and let a rule that learns fit its models.
 
-        seed: of the first batch.
+        It does so on `FIT_BATCHES` batches of one rollout in each instance. seed: of the first batch.
         """
-        method = self.rule.method
+        method, scorer = at_work(self.rule.method), self.rule.scorer
+        if scorer is not None:
+            live = scorer.open(Site(self._models.policy, form, instances, seed[0]))
+            self._models = dataclasses.replace(self._models, scorer=live)
         if self.rule.learns:
             for number in range(FIT_BATCHES):
                 services = self.open(Batch(form, instances, 1, (seed[0], seed[1] + number)), Ledger())
@@ -120,7 +127,7 @@ class CreditSource:
 
     def ask(self, services: TabularServices) -> Given:
         """Let the rule collect, filter and credit one batch, in the order of the training loop."""
-        method, null = self.rule.method, self.rule.null
+        method, null = at_work(self.rule.method), self.rule.null
         sampled = method.collect(services.door).replace(needs=None)
         kept = method.filter(sampled.declare(method.needs))
         rollouts = null.rollouts(method.reward(services.attach(sampled.keep_rollouts(kept))))
@@ -136,6 +143,7 @@ def measure_fidelity(
     settings: TrainSettings,
     group_size: int,
     seed: int,
+    scorer: Scorer | None = None,
 ) -> dict[str, float | None]:
     """Compare a rule's credit with exact credit on rollouts of the evaluation panel under the initial policy.
 
@@ -149,12 +157,12 @@ def measure_fidelity(
     form = FixedForm(prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes), model)
     if not form.has_exact_credit:
         return {}
-    source = CreditSource(model, Rule(method, null), settings)
+    source = CreditSource(model, Rule(method, null, scorer), settings)
     source.prepare(form, panel.train, (seed, STREAM + 1))
     ledger = Ledger()
     services = source.open(Batch(form, panel.evaluation, group_size, (seed, STREAM)), ledger)
     given = source.ask(services)
     mask = given.sampled.turn_mask
-    turns, exact = given.turns()[mask], services.exact_advantages(given.rollouts)[mask]
-    forks = services.bifurcations()[mask.numpy()]
+    turns, exact = given.turns()[mask], services.exact_advantages(given.sampled)[mask]
+    forks = services.bifurcations(given.sampled)[mask.numpy()]
     return {**compare_credit(turns.double().numpy(), exact.double().numpy(), forks), "flops": ledger.flops}

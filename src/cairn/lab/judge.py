@@ -12,7 +12,7 @@ from cairn.evidence.base import load_json
 from cairn.evidence.experiment import Fingerprint
 from cairn.evidence.records import read_records
 from cairn.evidence.report import Report, build_report, write_report
-from cairn.lab.cell import describe_object, make_trainer, panel_of
+from cairn.lab.cell import describe_object, describe_scorer, make_trainer, panel_of
 from cairn.lab.experiment import Reproduction
 from cairn.lab.model import load, quiet
 from cairn.lab.protocol import Protocol
@@ -44,6 +44,7 @@ def take_fingerprint(reproduction: Reproduction, protocol: Protocol) -> Fingerpr
     spec = {
         "method": describe_object(dataclasses.replace(arm.method, **protocol.loss.model_dump())),
         "null": describe_object(arm.null),
+        **describe_scorer(arm),
         "knobs": dataclasses.asdict(find(family).tiny),
         "train": [0, 4],
         "evaluation": [4, 2],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from cairn.lab.guard import refuse_unbilled
+
 
 @dataclass
 class Ledger:
@@ -26,6 +28,10 @@ class Ledger:
     judge_calls: int = 0
     seconds: float = 0.0
     reused_tokens: int = 0
+
+    def __setattr__(self, name: str, value: float) -> None:
+        refuse_unbilled("a write to the ledger")
+        super().__setattr__(name, value)
 
     @property
     def new_tokens(self) -> int:

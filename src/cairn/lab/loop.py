@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from cairn.lab.controls import NullControl
 from cairn.lab.critic import Critic
 from cairn.lab.forms import prompt_form
+from cairn.lab.guard import at_work
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import LanguageModel, token_logprobs
+from cairn.lab.scorers import Scorer, Site
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.task import Prompt
 from cairn.method import Method
@@ -67,7 +69,14 @@ class Trainer:
     """Trains one arm. Iterate it to train; each item is a `Point`."""
 
     def __init__(
-        self, model: LanguageModel, method: Method, null: NullControl, panel: Panel, settings: TrainSettings, seed: int
+        self,
+        model: LanguageModel,
+        method: Method,
+        null: NullControl,
+        panel: Panel,
+        settings: TrainSettings,
+        seed: int,
+        scorer: Scorer | None = None,
     ) -> None:
         """Take a fresh copy of the initial model; `model` itself stays the reference."""
         self.ledger = Ledger()
@@ -75,12 +84,15 @@ class Trainer:
         self.turn_tokens: list[int] = []
         self._memory: Any = None  # the method's, from update to update
         self.method, self.null, self._panel, self._settings, self._seed = method, null, panel, settings, seed
+        self.scorer, self._stages = scorer, at_work(method)
         self.form = prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes)
         critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
         self._models = Models(
             policy=dataclasses.replace(model, network=copy.deepcopy(model.network)),
             reference=model,
             critic=critic if "learned_critic" in method.needs else None,
+            scorer=None if scorer is None else scorer.open(Site(model, self.form, panel.train, seed)),
+            clip_norm=settings.clip_norm,
         )
         self._optimiser = torch.optim.AdamW(
             self._models.policy.network.parameters(), lr=settings.learning_rate, weight_decay=0.0
@@ -109,19 +121,20 @@ class Trainer:
         Raises FloatingPointError when the loss or its gradient is not finite.
         """
         services = self._services(update)
-        rollouts = self.method.collect(services.door).replace(needs=None, memory=self._memory)
-        rollouts = rollouts.keep_rollouts(self.method.filter(rollouts.declare(self.method.needs)))
+        rollouts = self._stages.collect(services.door).replace(needs=None, memory=self._memory)
+        rollouts = rollouts.keep_rollouts(self._stages.filter(rollouts.declare(self.method.needs)))
         if not rollouts.group_ids.numel():
             return {}
-        rollouts = self.null.rollouts(self.method.reward(services.attach(rollouts)))
+        rollouts = self.null.rollouts(self._stages.reward(services.attach(rollouts)))
         seen = rollouts.declare(self.method.needs)
-        credit = self.null.credit(self.method.credit(seen), rollouts)
+        credit = self.null.credit(self._stages.credit(seen), rollouts)
         learned = self._learn(*drop_rows(seen, credit), services, update)
-        self.method.fit(seen, services.door)
-        self._memory = self.method.remember(seen)
+        self._stages.fit(seen, services.door)
+        self._memory = self._stages.remember(seen)
         self._note_lengths(rollouts)
         return {
             **learned,
+            **services.notes,
             "batch_return": float(rollouts.returns.mean()),
             "entropy_nats": _mean_entropy(rollouts),
         }
@@ -164,7 +177,7 @@ class Trainer:
 
     def _step(self, rollouts: Rollouts, credit: Credit, update: int) -> tuple[float, float]:
         logprobs = policy_logprobs(self._models.policy, rollouts)
-        loss = self.method.loss(logprobs, rollouts, credit)
+        loss = self._stages.loss(logprobs, rollouts, credit)
         self._optimiser.zero_grad()
         loss.backward()
         weights = self._models.policy.network.parameters()

@@ -239,8 +239,9 @@ def panel_digest(panel: Panel) -> str:
 
 
 def _content(instance: Instance) -> dict[str, Any]:
-    """Return every field but the name and what it does not have, probabilities to 12 decimals."""
-    fields = {name: value for name, value in vars(instance).items() if name != "name" and value is not None}
+    """Return every field but the name, hints and what it does not have, probabilities to 12 decimals."""
+    unplayed = ("name", "hints")
+    fields = {name: value for name, value in vars(instance).items() if name not in unplayed and value is not None}
     return {
         name: value.astype(float).round(12).tolist() if isinstance(value, np.ndarray) else value
         for name, value in fields.items()

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cairn.lab.hints import Hints
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -49,6 +51,7 @@ class World:
     agents: IntArray | None = None  # (S,)
     absences: IntArray | None = None  # (S,)
     opening: str | None = None
+    hints: Hints | None = None  # not part of what is played: out of the digest of a panel
 
     def __post_init__(self) -> None:
         """Refuse agents of whom it is not said what happens without them."""

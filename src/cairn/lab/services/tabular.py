@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,24 @@ from torch import Tensor
 
 from cairn.lab import montecarlo
 from cairn.lab.ablation import replay, returns_without
+from cairn.lab.bills import Bills
 from cairn.lab.critic import Critic
 from cairn.lab.door import Door
 from cairn.lab.episodes import Branch
 from cairn.lab.exact import ExactCredit
+from cairn.lab.guard import refuse_unbilled, watched
 from cairn.lab.instance import Instance, concatenate, take
 from cairn.lab.ledger import Ledger
 from cairn.lab.model import token_logprobs
 from cairn.lab.players import Player, PromptForm
-from cairn.lab.services.bills import Bills
+from cairn.lab.scorers.base import LiveScorer, Transcript, no_scorer
 from cairn.lab.services.branching import kept_turns, shared_tokens, splice
 from cairn.lab.services.models import Models
+from cairn.lab.services.rescoring import hinted, score_answers, score_behind
+from cairn.method import Given
 from cairn.rollouts import Rollouts
 
-SAMPLING, FORKS, ESTIMATES, BRANCHES = range(4)  # streams of random numbers that must not touch each other
+SAMPLING, FORKS, ESTIMATES, BRANCHES, SCORES = range(5)  # streams of random numbers that must not touch each other
 IDS_OF_UPDATE = 2**32  # more rollouts than any update has
 
 
@@ -47,7 +51,7 @@ class TabularServices:
         self._models, self._form, self._needs = models, form, needs
         self._bills = Bills(ledger, models.policy.cost)
         self._instances, self._group_size, self._seed = instances, group_size, seed
-        self._calls = {SAMPLING: 0, FORKS: 0, ESTIMATES: 0, BRANCHES: 0}
+        self._calls = dict.fromkeys((SAMPLING, FORKS, ESTIMATES, BRANCHES, SCORES), 0)
         self._current: Player[Any] | None = None
         self._batches: list[Any] = []  # all that were sampled or forked in this update
         self._sampled: list[int] = []  # numbers of the batches that were played from the start
@@ -63,7 +67,10 @@ class TabularServices:
         episodes = self._player().play(instance, self._rng(SAMPLING))
         self._bills.play(episodes)
         self._sampled.append(len(self._batches))
-        return self._collated(episodes)
+        batch = self._collated(episodes)
+        if "off_policy_buffer" in self._needs:
+            self._models.buffer.add(self._seed[1], batch)
+        return batch
 
     def fork(self, rollouts: Rollouts, rollout: Tensor, turn: Tensor, *, after: bool = False) -> Rollouts:
         """See `cairn.method.Services.fork`."""
@@ -85,6 +92,8 @@ class TabularServices:
         mask = rollouts.turn_mask.numpy()
         if not mask.any():
             return torch.zeros(*mask.shape, count)
+        if rollouts.rollout_ids is not None:
+            self._index(rollouts.rollout_ids)
         handles, inverse = np.unique(rollouts.require("state_handles").numpy()[mask], return_inverse=True)
         episodes, branch = self._where(np.repeat(handles, count))
         forks = self._player().fork(episodes, branch, self._rng(FORKS))
@@ -98,6 +107,50 @@ class TabularServices:
         critic = self._the_critic()
         self._bills.trained(_lengths(rollouts), critic.cost)
         return critic.fit(rollouts, targets)
+
+    def turn_scores(self, rollouts: Rollouts) -> Tensor:
+        """See `cairn.method.Services.turn_scores`."""
+        return self._scorer.turns(self._transcript(rollouts), self._bills)
+
+    def rollout_scores(self, rollouts: Rollouts) -> Tensor:
+        """See `cairn.method.Services.rollout_scores`."""
+        return self._scorer.rollouts(self._transcript(rollouts), self._bills)
+
+    def marks(self, rollouts: Rollouts, votes: int) -> Tensor:
+        """See `cairn.method.Services.marks`."""
+        return self._scorer.marks(self._transcript(rollouts), votes, self._bills)
+
+    def rescored_logprobs(self, rollouts: Rollouts, given: Given) -> Tensor:
+        """See `cairn.method.Services.rescored_logprobs`."""
+        rollouts, model = rollouts.replace(needs=None), self._models.policy
+        before = hinted(model.tokenizer, self._hints(rollouts), given, rollouts.returns > 0)
+        scored = score_behind(model, rollouts, before)
+        self._bills.scored(scored.lengths, model.cost)
+        return scored.logprobs
+
+    def answer_logprobs(self, rollouts: Rollouts) -> Tensor:
+        """See `cairn.method.Services.answer_logprobs`."""
+        rollouts, model = rollouts.replace(needs=None), self._models.policy
+        answers = hinted(model.tokenizer, self._hints(rollouts), "answer", rollouts.truncated)
+        scored = score_answers(model, rollouts, answers)
+        self._bills.scored(scored.lengths, model.cost)
+        return scored.logprobs
+
+    def second_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+        """See `cairn.method.Services.second_logprobs`."""
+        rollouts, second = rollouts.replace(needs=None), self._models.second
+        self._bills.scored(_lengths(rollouts), second.cost, passes=2)
+        return second.logprobs(rollouts)
+
+    def fit_second(self, rollouts: Rollouts, loss: Callable[[Tensor], Tensor], learning_rate: float) -> float:
+        """See `cairn.method.Services.fit_second`."""
+        rollouts, second = rollouts.replace(needs=None), self._models.second
+        self._bills.trained(_lengths(rollouts), second.cost)
+        return second.fit(rollouts, watched(loss), learning_rate)
+
+    def replay(self, count: int) -> tuple[Rollouts, ...]:
+        """See `cairn.method.Services.replay`."""
+        return self._models.buffer.before(self._seed[1], count)
 
     def ablated(self, rollouts: Rollouts, absent: Tensor) -> Rollouts:
         """See `cairn.method.Services.ablated`."""
@@ -196,7 +249,37 @@ class TabularServices:
             raise RuntimeError("this run has no critic")
         return self._models.critic
 
+    @property
+    def _scorer(self) -> LiveScorer:
+        if self._models.scorer is None:
+            raise no_scorer()
+        return self._models.scorer
+
+    def _transcript(self, rollouts: Rollouts) -> Transcript:
+        rollouts = rollouts.replace(needs=None)
+        self._calls[SCORES] += 1
+        return Transcript(
+            rollouts,
+            self._models.policy.tokenizer,
+            self._player(),
+            lambda: self._episodes_of(rollouts),
+            update=self._seed[1],
+            call=self._calls[SCORES] - 1,
+        )
+
+    @property
+    def notes(self) -> dict[str, float]:
+        """Return what a curve should show of the services: the quality of a scorer that was fitted."""
+        return {} if self._models.scorer is None else self._models.scorer.notes
+
+    def _hints(self, rollouts: Rollouts) -> list[object]:
+        """Return what the instance of each rollout has to say, None where it has nothing."""
+        if not rollouts.group_ids.numel():
+            return []
+        return [getattr(self._instances[i], "hints", None) for i in self._episodes_of(rollouts).instance]
+
     def _player(self) -> Player[Any]:
+        refuse_unbilled("a use of the policy")
         if self._current is None:
             self._current = self._form.player(self._models.policy, self._instances)
         return self._current

@@ -43,10 +43,17 @@ class Bills:
         self._ledger.environment_steps += steps
         self._ledger.environment_resets += resets
 
-    def scored(self, lengths: Tensor, cost: ModelCost) -> None:
-        """Bill one forward pass over rows of `lengths` (B,) tokens."""
-        self._ledger.scored_tokens += int(lengths.sum())
-        self._ledger.flops += _pass(lengths, cost)
+    def scored(self, lengths: Tensor, cost: ModelCost, passes: float = 1) -> None:
+        """Bill forward passes over rows of `lengths` (B,) tokens, one or as many as `passes` says."""
+        self._ledger.scored_tokens += round(passes * int(lengths.sum()))
+        self._ledger.flops += passes * _pass(lengths, cost)
+
+    def judged(self, calls: int, read_tokens: int = 0, said_tokens: int = 0, parameters: float = 0.0) -> None:
+        """Bill calls of a judge. parameters: how many weights multiply each token, 0 where nobody knows."""
+        self._ledger.judge_calls += calls
+        self._ledger.scored_tokens += read_tokens
+        self._ledger.generated_tokens += said_tokens
+        self._ledger.flops += 2.0 * parameters * (read_tokens + said_tokens)
 
     def trained(self, lengths: Tensor, cost: ModelCost) -> None:
         """Bill one forward and backward pass over rows of `lengths` (B,) tokens."""

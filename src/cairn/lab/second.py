@@ -1,0 +1,55 @@
+"""A second trainable language model with a frozen copy: an implicit reward model, for one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from cairn.lab.model import LanguageModel, token_logprobs
+from cairn.rollouts import Rollouts
+
+
+class SecondModel:
+    """Starts as the initial policy; the frozen copy stays that."""
+
+    def __init__(self, model: LanguageModel, clip_norm: float) -> None:
+        """Copy a model. clip_norm: of its gradient."""
+        self.cost, self._device, self._clip_norm = model.cost, model.device, clip_norm
+        self._frozen: PreTrainedModel = model.network
+        self._network = copy.deepcopy(model.network)
+        self._optimiser = torch.optim.AdamW(self._network.parameters(), weight_decay=0.0)
+
+    @torch.no_grad()
+    def logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+        """(B, T) log-probs of the action tokens, 0 elsewhere: under the model, and under its frozen copy."""
+        return self._score(self._network, rollouts), self._score(self._frozen, rollouts)
+
+    def fit(self, rollouts: Rollouts, loss: Callable[[Tensor], Tensor], learning_rate: float) -> float:
+        """Take one step down the loss of the log-probs (B, T); return the loss before it.
+
+        Raises FloatingPointError where the loss or its gradient is not finite.
+        """
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate
+        value = loss(self._score(self._network, rollouts))
+        if not value.requires_grad:
+            return float(value)  # nothing of the batch entered it
+        self._optimiser.zero_grad()
+        value.backward()
+        norm = nn.utils.clip_grad_norm_(self._network.parameters(), self._clip_norm)
+        if not (value.isfinite() and norm.isfinite()):
+            raise FloatingPointError(f"second model: loss {float(value.detach())}, gradient norm {float(norm)}")
+        self._optimiser.step()
+        return float(value.detach())
+
+    def _score(self, network: PreTrainedModel, rollouts: Rollouts) -> Tensor:
+        rows, inverse = torch.unique(rollouts.token_ids, dim=0, return_inverse=True)
+        if not len(rows):
+            return torch.zeros(rollouts.token_ids.shape)
+        mask = torch.ones_like(rows, dtype=torch.bool)
+        scored, _ = token_logprobs(network, rows.to(self._device), mask.to(self._device))
+        return scored.cpu()[inverse] * rollouts.action_mask
