@@ -11,6 +11,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from cairn.lab import history
 from cairn.lab.episodes import Branch, Episodes, Tape
 from cairn.lab.history import HistoryForm, HistoryPlayer, tell
+from cairn.lab.instance import concatenate
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.pretrain import School, walk
 from cairn.lab.task import Recipe
@@ -171,3 +172,15 @@ def test_blocks_of_texts_and_rollouts_change_nothing_but_the_dice(
     assert (forks.context_tokens[:, 0] == 0).all()
     scenes = np.array([len(s) for s in player._script.scenes])[short_worlds.observation[forks.states[:, 0]]]
     assert (forks.prompt_tokens[:, 0] == told.begin[rollout, turn] + scenes).all()
+
+
+def test_a_situation_keeps_its_number_in_every_batch_of_the_player(
+    model: LanguageModel, short_worlds: WorldBatch
+) -> None:
+    player = player_of(model, short_worlds)
+    parts = [player.play(np.repeat(np.arange(4), 4), np.random.default_rng(seed)) for seed in (9, 10)]
+    apart = [player.situations(part) for part in parts]
+    turns = max(one.shape[1] for one in apart)
+    wide = [np.pad(one, ((0, 0), (0, turns - one.shape[1])), constant_values=-1) for one in apart]
+    assert (player.situations(concatenate(parts)) == np.concatenate(wide)).all()
+    assert np.intersect1d(*(one[one >= 0] for one in apart)).size >= 4

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NoReturn
 
 import numpy as np
@@ -53,6 +53,12 @@ class Script:
     child: IntArray  # (M, V)
     forest: Forest
     depth: int  # longest phrase, in tokens
+
+    @cached_property
+    def lines(self) -> IntArray:
+        """Number the scenes: equal exactly where the tokens are equal."""
+        numbers: dict[tuple[int, ...], int] = {}
+        return np.array([numbers.setdefault(tuple(scene_), len(numbers)) for scene_ in self.scenes], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,7 @@ class HistoryPlayer:
         """Play with a network. evaluation_episodes: in each world, for an estimate of success."""
         self.worlds, self._model, self._script = script.worlds, model, script
         self._evaluation_episodes = evaluation_episodes
-        self._situations: dict[tuple[int, bytes], int] = {}
+        self._numbers: dict[bytes, int] = {}
 
     @property
     def n_instances(self) -> int:
@@ -179,14 +185,22 @@ class HistoryPlayer:
         return self._walk(branch.start(self.worlds, episodes, rng), told.rows, branch.rollout, cut, rng)
 
     def situations(self, episodes: Episodes) -> IntArray:
-        """See `Player.situations`: the state of the world, and every token that was seen or said."""
-        told = tell(self._script, episodes)
-        numbers = np.full(episodes.alive.shape, -1)
-        rows = [np.array(row) for row in told.rows]
-        for rollout, turn in zip(*np.nonzero(episodes.alive), strict=True):
-            situation = int(episodes.states[rollout, turn]), rows[rollout][: told.begin[rollout, turn]].tobytes()
-            numbers[rollout, turn] = self._situations.setdefault(situation, len(self._situations))
+        """See `Player.situations`: the state of the world, and all that was seen or said."""
+        numbers: IntArray = np.full(episodes.alive.shape, -1)
+        heard = np.zeros(len(numbers), dtype=np.int64)  # number of the history; states tell worlds apart
+        lines = self._script.lines[self.worlds.observation[episodes.states[:, :-1]]]
+        said = np.where(np.arange(episodes.tokens.shape[2]) < episodes.lengths[:, :, None], episodes.tokens, -1)
+        for k in range(numbers.shape[1]):
+            at = np.flatnonzero(episodes.alive[:, k])
+            numbers[at, k] = self._number(np.column_stack([heard[at], episodes.states[at, k]]))
+            heard[at] = self._number(np.column_stack([heard[at], lines[at, k], said[at, k]]))
         return numbers
+
+    def _number(self, keys: IntArray) -> IntArray:
+        """Give each row of `keys` (A, ...) a number, the same as ever where it is the same."""
+        distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
+        known = [self._numbers.setdefault(key.tobytes(), 1 + len(self._numbers)) for key in distinct]
+        return np.array(known, dtype=np.int64)[inverse.reshape(-1)]
 
     def bifurcations(self, episodes: Episodes) -> BoolArray:
         """See `Player.bifurcations`."""
