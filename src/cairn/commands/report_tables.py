@@ -133,7 +133,7 @@ def _print_tests(console: Console, named: Sequence[tuple[str, ClaimReport]]) -> 
 def _explained(found: ClaimReport) -> str:
     claim = found.claim
     where = "" if claim.task is None else f" on {claim.task}"
-    return f"{claim.id}: {claim.text} ({claim.arm} - {claim.control}, {claim.metric}{where}) {found.verdict.reason}."
+    return f"{claim.id}: {claim.text} ({claim.compared}, {claim.metric}{where}) {found.verdict.reason}."
 
 
 def effects(found: ClaimReport, gap: str = " ") -> tuple[str, str]:

@@ -32,6 +32,7 @@ class Claim(Evidence):
     basis: the claim of the paper that this stands for (its key in the inventory, or its words).
     why: why this test stands for it, at this size.
     task: the task it is tested on; null means the experiment's first.
+    control_task: the task of the control, where a claim is about the tasks themselves; left out, it is the same one.
     not_testable: the reason, when the claim cannot be tested with what we have; it then gets no other verdict.
     """
 
@@ -46,7 +47,13 @@ class Claim(Evidence):
     basis: str
     why: str
     task: Name | None = None
+    control_task: Annotated[Name | None, Field(exclude_if=lambda task: task is None)] = None
     not_testable: str | None = None
+
+    @property
+    def compared(self) -> str:
+        """Return the difference that it speaks of, in words."""
+        return f"{self.arm} - {self.control}" + (f" on {self.control_task}" if self.control_task else "")
 
 
 class Verdict(Evidence):
@@ -115,7 +122,7 @@ def label_of(direction: Direction, low: float, high: float, margin: float) -> La
 
 
 def _reason(claim: Claim, interval: Interval, label: Label) -> str:
-    bounds = f"95 % interval of {claim.arm} - {claim.control}: [{interval.low:.4g}, {interval.high:.4g}]"
+    bounds = f"95 % interval of {claim.compared}: [{interval.low:.4g}, {interval.high:.4g}]"
     wanted = {
         "greater": f"above {claim.margin:g}",
         "less": f"below {-claim.margin:g}",

@@ -53,7 +53,8 @@ class ClaimReport(Evidence):
 
 def examine(claim: Claim, task: str, records: Sequence[Record], min_seeds: int, seed: int) -> ClaimReport:
     """Return the report on one claim. A failed, skipped or missing cell of either arm makes it inconclusive."""
-    arm, control = (_by_seed(records, task, name) for name in (claim.arm, claim.control))
+    arm = _by_seed(records, task, claim.arm)
+    control = _by_seed(records, claim.control_task or task, claim.control)
     problems = _problems(claim, arm, control)
     pairs = [(arm[one], control[one]) for one in sorted(arm.keys() & control.keys())]
     pairs = [pair for pair in pairs if all(_usable(record, claim.metric) for record in pair)]

@@ -55,7 +55,7 @@ class Experiment(Evidence):
         cells = set(self.cells())
         for claim in (*self.claims, *self.checks):
             task = self.task_of(claim)
-            asked = {(task, claim.arm), (task, claim.control)}
+            asked = {(task, claim.arm), (claim.control_task or task, claim.control)}
             _refuse_unknown(f"claim {claim.id} needs a cell", {" / ".join(cell) for cell in asked - cells})
         return self
 

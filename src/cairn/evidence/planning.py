@@ -123,7 +123,7 @@ def known_spread(report: Report, claim: Claim, task: str) -> Spread | None:
 
 
 def _compared(claim: Claim, task: str) -> tuple[str, ...]:
-    return claim.arm, claim.control, claim.metric, claim.axis, task
+    return claim.arm, claim.control, claim.metric, claim.axis, task, claim.control_task or task
 
 
 def _differences(found: ClaimReport) -> list[float]:

@@ -72,9 +72,9 @@ class Reproduction:
         arms = {arm.name: replace(arm, tasks=()) for arm in self.arms if not arm.tasks or self.tasks[0] in arm.tasks}
         claims, checks = (
             tuple(
-                claim.model_copy(update={"task": None})
+                claim.model_copy(update={"task": None, "control_task": None})
                 for claim in declared
-                if claim.task in (None, self.tasks[0]) and {claim.arm, claim.control} <= {*arms}
+                if {claim.task, claim.control_task} <= {None, self.tasks[0]} and {claim.arm, claim.control} <= {*arms}
             )
             for declared in (self.claims, self.checks)
         )

@@ -114,6 +114,7 @@ def _declaration(claim: Claim, task: str) -> Html:
             element("code", claim.arm),
             " against ",
             element("code", claim.control),
+            join([" on task ", element("code", claim.control_task)]) if claim.control_task else "",
             f"; {metric}{where}; the whole interval of arm − control must lie {wanted}.",
         ]
     )
@@ -152,9 +153,8 @@ def glance(report: Report, found: Sequence[ClaimReport]) -> str:
                 continue
             if effect.estimate is None or effect.low is None or effect.high is None:
                 continue
-            name = (
-                f"{words(test.verdict.label)}: {test.claim.arm} − {test.claim.control}, {AXES[one.axis]}, {test.task}"
-            )
+            asked = test.claim.compared.replace(" - ", " − ")
+            name = f"{words(test.verdict.label)}: {asked}, {AXES[one.axis]}, {test.task}"
             drawn.append(charts.Effect(name, effect.estimate, effect.low, effect.high, test.claim.margin))
     label = "Difference in success with its 95 % paired-bootstrap interval over seeds; grey: within the declared margin"
     return charts.effects(drawn, f"{label}; preset {report.preset}")
