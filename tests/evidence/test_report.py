@@ -197,6 +197,26 @@ def test_undeclared_cells_are_named_and_not_used() -> None:
     assert "elsewhere--paper--s0.json" not in report.records
 
 
+def test_a_claim_may_compare_one_arm_on_two_tasks() -> None:
+    """By hand: on the second task 0, 0, 0.5, an area of 0.25 / 2; on the first 0, 1, 1, an area of 1.5 / 2."""
+    arm = ArmInfo(name="paper", role="method", description="the rule", tasks=("toy", "toy-slip=1"))
+    claim = sample_claim("slip", control="paper", task="toy-slip=1", control_task="toy", direction="less", margin=0.5)
+    experiment = sample_experiment(arms=(arm,), tasks=("toy", "toy-slip=1"), claims=(claim,), checks=())
+    easy = [sample_record("paper", seed, curve=curve([0.0, 1.0, 1.0], 1.0)) for seed in range(5)]
+    hard = [sample_record("paper", s, curve=curve([0.0, 0.0, 0.5], 1.0), task="toy-slip=1") for s in range(5)]
+    found = by_id(build_report(experiment, [*easy, *hard], 0))["slip"]
+    assert found.comparisons[0].difference.estimate == pytest.approx(0.125 - 0.75)
+    assert found.verdict.label == "supported"
+    assert "paper - paper on toy:" in found.verdict.reason
+    unknown = claim.model_copy(update={"control_task": "elsewhere"})
+    with pytest.raises(ValidationError, match="elsewhere / paper"):
+        sample_experiment(arms=(arm,), tasks=("toy", "toy-slip=1"), claims=(unknown,), checks=())
+
+
+def test_a_claim_on_one_task_is_stored_as_before() -> None:
+    assert "control_task" not in sample_claim().model_dump(mode="json")
+
+
 def test_a_second_task_has_its_own_arms() -> None:
     arms = (
         ArmInfo(name="paper", role="method", description="", tasks=("toy", "flat")),
