@@ -181,6 +181,13 @@ def ray(session: nox.Session) -> None:
     session.run("pytest", "tests/distributed/test_ray.py", *quiet, *session.posargs, env=OFFLINE)
 
 
+@nox.session(name="open-tasks", default=False)
+def open_tasks(session: nox.Session) -> None:
+    """Run the tests of the tasks of free text with the packages that they need."""
+    _install(session, "-e.[tasks]", groups=["test"])
+    session.run("pytest", "tests/lab/test_gym.py", "tests/lab/test_gsm8k.py", *session.posargs, env=OFFLINE)
+
+
 @nox.session(name="bench-credit", default=False)
 def bench_credit(session: nox.Session) -> None:
     """Time our credit functions beside verl's; arguments go to `cairn bench credit`."""
@@ -208,7 +215,7 @@ def lock(session: nox.Session) -> None:
     lines = LOCK.read_text().splitlines()
     torch = next(line for line in lines if line.startswith("torch=="))
     session.install(torch)
-    session.install(".[export,run,ray,trl]", *_group("dev"), *_group("fuzz"))
+    session.install(".[export,run,ray,tasks,trl]", *_group("dev"), *_group("fuzz"))
     frozen = session.run("python", "-m", "pip", "freeze", "--exclude", "cairn-credit", silent=True)
     # The label after `+` names the build of torch, not its release; every build of the release may be used.
     pins = [line.partition("+")[0] for line in str(frozen).splitlines() if "==" in line and not line.startswith("#")]

@@ -223,7 +223,9 @@ def test_a_task_tells_what_it_is(name: str) -> None:
 
 
 def test_the_tasks_of_the_protocol_bring_their_model_along() -> None:
-    assert [name for name in read_protocol().tasks if not embedded_model(name).is_dir()] == []
+    # For rows of somebody's data set there is nothing to ship but a toy, which is made where it is asked for.
+    tasks = [name for name in read_protocol().tasks if find(name).rows is None]
+    assert [name for name in tasks if not embedded_model(name).is_dir()] == []
 
 
 def test_shared_modules_name_no_task() -> None:

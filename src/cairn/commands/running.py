@@ -157,13 +157,15 @@ def reproduce(reproduction: Reproduction, options: Options, as_json: bool) -> No
 def _plan(reproduction: Reproduction, options: Options) -> Plan:
     from cairn.lab.model import load as load_model
     from cairn.lab.model import pick_device, quiet
-    from cairn.lab.protocol import read_protocol, task_knobs, task_prompt
+    from cairn.lab.protocol import family_of, read_protocol, task_knobs, task_prompt
     from cairn.lab.runner import Plan
+    from cairn.lab.tasks import find
 
     protocol = read_protocol()
     preset = protocol.preset(options.preset)
     if options.task is not None:
-        task_knobs(protocol, options.preset, options.task)  # a name that is no task is refused
+        knobs = task_knobs(protocol, options.preset, options.task)  # a name that is no task is refused
+        find(family_of(options.task)).build(knobs, 0)  # and so is one whose instances cannot be had
         task_prompt(protocol, options.task)
         reproduction = reproduction.on(options.task)
     device = pick_device(options.device)

@@ -145,8 +145,16 @@ def _loss(network: LlamaForCausalLM, lessons: list[Lesson]) -> Tensor:
     return (losses * weights[:, 1:]).sum() / weights[:, 1:].sum()
 
 
-# What tells tokens apart, and who draws lessons, where it is not words and worlds.
-SCHOOLS: dict[str, tuple[Any, Any]] = {"free": (build_character_tokenizer, TextSchool)}
+def own_tokenizer(task: Task[Any]) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of a task's small model."""
+    tokenizer: PreTrainedTokenizerFast = _lessons_of(task)[0](task.vocabulary())
+    return tokenizer
+
+
+def _lessons_of(task: Task[Any]) -> tuple[Any, Any]:
+    """Return what tells tokens apart, and who draws lessons."""
+    text = (build_character_tokenizer, TextSchool)
+    return text if task.prompts[0] == "free" else (build_tokenizer, School)
 
 
 def rebuild(
@@ -157,8 +165,7 @@ def rebuild(
     On the CPU one recipe gives the same bytes on one machine: a single thread, no random number outside the recipe.
     """
     torch.set_num_threads(1)
-    build_the_tokenizer, open_school = SCHOOLS.get(task.prompts[0], (build_tokenizer, School))
-    tokenizer = build_the_tokenizer(task.vocabulary())
+    tokenizer, open_school = own_tokenizer(task), _lessons_of(task)[1]
     network = build_network(recipe, len(tokenizer)).to(device)  # type: ignore[arg-type]  # as in model.load
     network.config.eos_token_id = network.generation_config.eos_token_id = tokenizer.eos_token_id
     lessons = task.taught_on(knobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import torch
@@ -13,7 +14,7 @@ from cairn.rollouts import Rollouts
 
 WHOLE = "whole"
 MEANING = (
-    "what a turn is: whole (the response), lines, tokens:N (N tokens), or doubt:P (up to the next token whose "
+    "what a turn is: whole (the response), lines, tokensN (N tokens), or doubtP (up to the next token whose "
     "probability was below P)"
 )
 Segmenter = Callable[[Rollouts], Segments]
@@ -21,29 +22,34 @@ Segmenter = Callable[[Rollouts], Segments]
 
 def check_steps(steps: str) -> None:
     """Raise UserError for words that mean nothing."""
-    kind, _, amount = steps.partition(":")
-    numbers = {"tokens": lambda: int(amount) >= 1, "doubt": lambda: 0 < float(amount) <= 1}
-    try:
-        known = numbers[kind]() if kind in numbers else steps in (WHOLE, "lines")
-    except ValueError:
-        known = False
-    if not known:
-        repair = "Give whole, lines, tokens:N or doubt:P, with N of 1 or more and P above 0 and up to 1."
+    _read(steps)
+
+
+def _read(steps: str) -> tuple[str, float]:
+    """Return the kind of steps and their number, 0 for kinds without one."""
+    if steps in (WHOLE, "lines"):
+        return steps, 0.0
+    found = re.fullmatch(r"(tokens)([1-9][0-9]*)|(doubt)(0?\.[0-9]*[1-9][0-9]*|1)", steps)
+    if found is None:
+        repair = (
+            "Give whole, lines, tokensN or doubtP, with N of 1 or more and P above 0 and up to 1: tokens8, doubt0.9."
+        )
         raise UserError("knob `steps` says nothing known", value=steps, repair=repair)
+    kind, number = (part for part in found.groups() if part)
+    return kind, float(number)
 
 
 def segmenter(steps: str, tokenizer: PreTrainedTokenizerBase) -> Segmenter:
     """Return what divides a batch of responses. Raises UserError as `check_steps` does, and for whole responses."""
-    check_steps(steps)
-    kind, _, amount = steps.partition(":")
+    kind, number = _read(steps)
     if kind == "lines":
         delimiters = line_ends(tokenizer)
         return lambda rollouts: by_delimiter(rollouts, delimiters)
     if kind == "tokens":
-        return lambda rollouts: by_length(rollouts, int(amount))
+        return lambda rollouts: by_length(rollouts, int(number))
     if kind == "doubt":
-        return lambda rollouts: by_low_probability(rollouts, float(amount))
-    raise UserError("a whole response is not divided", value=steps, repair="Ask for lines, tokens:N or doubt:P.")
+        return lambda rollouts: by_low_probability(rollouts, number)
+    raise UserError("a whole response is not divided", value=steps, repair="Ask for lines, tokensN or doubtP.")
 
 
 def line_ends(tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
