@@ -114,7 +114,7 @@ def test_the_fields_by_shape_have_these_shapes_and_leave_none_out() -> None:
             value = getattr(batch, name)
             assert value is None or value.shape == shape, name
     tensors = {f.name for f in dataclasses.fields(Rollouts) if "Tensor" in str(f.type)}
-    assert tensors == {*TOKEN_FIELDS, *TURN_FIELDS, *ROLLOUT_FIELDS, "row_rollout"}
+    assert tensors == {*TOKEN_FIELDS, *TURN_FIELDS, *ROLLOUT_FIELDS, "row_rollout", "pairs"}
 
 
 def test_returns_leave_out_turns_that_did_not_take_place() -> None:

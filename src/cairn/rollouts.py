@@ -39,6 +39,8 @@ GATED_FIELDS: dict[str, tuple[str, ...]] = {
     "parent_ids": ("tree_rollouts", "env_fork"),
     "fork_turns": ("tree_rollouts", "env_fork"),
     "state_handles": ("mc_continuations",),
+    "pairs": ("preference_pairs",),
+    "imitated": ("sft_stage", "expert_demos"),
 }
 
 # Tensor fields by shape, for whoever selects, pads or reorders a batch.
@@ -64,7 +66,15 @@ TURN_FIELDS = (
     "agent_ids",
     "state_handles",
 )  # (R, K)
-ROLLOUT_FIELDS = ("group_ids", "terminal_rewards", "truncated", "rollout_ids", "parent_ids", "fork_turns")  # (R,)
+ROLLOUT_FIELDS = (
+    "group_ids",
+    "terminal_rewards",
+    "truncated",
+    "rollout_ids",
+    "parent_ids",
+    "fork_turns",
+    "imitated",
+)  # (R,)
 
 
 class UndeclaredNeedError(AttributeError):
@@ -134,6 +144,8 @@ class Rollouts:
     parent_ids: Tensor | None = None  # (R,) long, `rollout_ids` of the one from which this was forked, -1 for none
     fork_turns: Tensor | None = None  # (R,) long, turns taken over from the parent, 0 for none
     state_handles: Tensor | None = None  # (R, K) long, opaque: only the services can open them
+    pairs: Tensor | None = None  # (P, 2) long, two rollouts of which the first is preferred
+    imitated: Tensor | None = None  # (R,) bool, rollouts that a supervised loss imitates
     memory: Any = None  # what the method's `remember` returned after the update before; read with `recall`
     draw_seed: int = 0  # for rules and controls that draw at random: same batch, same draw
     needs: frozenset[str] | None = None  # None: no gate (the laboratory itself)
@@ -195,12 +207,14 @@ class Rollouts:
         return Rollouts(**{**kept, **changes})
 
     def keep_rollouts(self, keep: Tensor) -> Rollouts:
-        """Return the batch without the rollouts outside `keep` (R,), all their rows gone with them."""
+        """Return the batch without the rollouts outside `keep` (R,), all their rows and pairs gone with them."""
         if bool(keep.all()):
             return self
         rows, renumbered = keep[self.row_rollout], keep.cumsum(0) - 1
+        pairs: Tensor | None = object.__getattribute__(self, "pairs")
         kept = self._chosen(TOKEN_FIELDS, rows) | self._chosen((*TURN_FIELDS, *ROLLOUT_FIELDS), keep)
-        return self.replace(**kept, row_rollout=renumbered[self.row_rollout[rows]])
+        whole = None if pairs is None else renumbered[pairs[keep[pairs].all(1)]]
+        return self.replace(**kept, row_rollout=renumbered[self.row_rollout[rows]], pairs=whole)
 
     def keep_rows(self, keep: Tensor) -> Rollouts:
         """Return the batch without the rows of tokens outside `keep` (B,).
@@ -233,6 +247,11 @@ class Rollouts:
             return rollouts.expand(self.token_ids.shape)
         turns: Tensor = object.__getattribute__(self, "turn_mask")
         return rollouts * turns.shape[1] + self.turn_ids
+
+    def sum_over_rollouts(self, per_token: Tensor) -> Tensor:
+        """Sum of a (B, T) tensor over each rollout's action tokens: (R,)."""
+        total = per_token.new_zeros(self.group_ids.shape)
+        return total.index_add(0, self.row_rollout, (per_token * self.action_mask).sum(1))
 
     def mean_over_turns(self, per_token: Tensor) -> Tensor:
         """Mean of a (B, T) tensor over each turn's action tokens: (R, K), 0 for a turn without tokens."""

@@ -16,7 +16,8 @@ from cairn.lab.model import LanguageModel
 from cairn.method import Method, Services
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
-from cairn.ops.losses import mean_over_units, surrogate, unit_log_ratios
+from cairn.ops.losses import masked_mean, mean_over_units, surrogate, unit_log_ratios
+from cairn.ops.preferences import best_of_groups, pair_weights, preference_loss, preference_pairs
 from cairn.rollouts import Credit, Rollouts
 from cairn.testing import sample_rollouts
 
@@ -30,8 +31,8 @@ SETTINGS = TrainSettings(
 def _trainer(model: LanguageModel, panel: Panel) -> Any:
     """Return a function that makes the trainer of an arm."""
 
-    def make(method: Method, **changes: Any) -> Trainer:
-        return Trainer(model, method, NullControl(), panel, replace(SETTINGS, **changes), seed=5)
+    def make(method: Method, on: Panel = panel, **changes: Any) -> Trainer:
+        return Trainer(model, method, NullControl(), on, replace(SETTINGS, **changes), seed=5)
 
     return make
 
@@ -265,3 +266,71 @@ def test_recalling_another_type_than_was_remembered_raises() -> None:
     assert batch.replace(memory=None).recall("nothing yet") == "nothing yet"
     with pytest.raises(TypeError, match="int, not str"):
         batch.recall("nothing yet")
+
+
+@dataclass(frozen=True)
+class OnPairs(Method):
+    """A loss on pairs: the best of each group against the worst. Rollouts in no pair are dropped."""
+
+    beta: float = 1.0
+
+    needs: ClassVar[frozenset[str]] = frozenset({"preference_pairs", "reference_policy"})
+
+    def collect(self, services: Services) -> Rollouts:
+        rollouts = services.rollouts()
+        return rollouts.replace(pairs=preference_pairs(rollouts.returns, rollouts.group_ids))
+
+    def credit(self, rollouts: Rollouts) -> Credit:
+        paired = torch.zeros_like(rollouts.group_ids, dtype=torch.bool)
+        paired[rollouts.require("pairs").flatten()] = True
+        return Credit(torch.zeros_like(rollouts.logprobs_behaviour), rollouts.spread_rollouts(paired))
+
+    def loss(self, logprobs: Tensor, rollouts: Rollouts, credit: Credit) -> Tensor:  # noqa: ARG002 - pairs decide
+        ratios = rollouts.sum_over_rollouts(logprobs - rollouts.require("logprobs_reference"))
+        pairs = rollouts.require("pairs")
+        return preference_loss(ratios, pairs, self.beta, weights=pair_weights(pairs, rollouts.group_ids))
+
+
+@dataclass(frozen=True)
+class ImitatesThenReinforces(GRPO):
+    """Imitates the best of each group for a number of updates, then is GRPO."""
+
+    imitation: int = 6
+    phases: list[str] = field(default_factory=list, compare=False)
+
+    def credit(self, rollouts: Rollouts) -> Credit:
+        credit = super().credit(rollouts)
+        if rollouts.recall(0) >= self.imitation:
+            return credit
+        chosen = best_of_groups(rollouts.returns, rollouts.group_ids)
+        return Credit(credit.advantages, rollouts.spread_rollouts(chosen))
+
+    def loss(self, logprobs: Tensor, rollouts: Rollouts, credit: Credit) -> Tensor:
+        supervised = rollouts.recall(0) < self.imitation
+        self.phases.append("imitation" if supervised else "reinforcement")
+        if supervised:
+            return -masked_mean(logprobs, credit.trained(rollouts.action_mask))
+        return super().loss(logprobs, rollouts, credit)
+
+    def remember(self, rollouts: Rollouts) -> int:
+        return rollouts.recall(0) + 1
+
+
+@pytest.mark.parametrize("method", [OnPairs(), ImitatesThenReinforces()], ids=lambda m: type(m).__name__)
+def test_pairs_and_imitation_are_stages_like_any_other_and_teach(trainer: Any, panel: Panel, method: Method) -> None:
+    seen = Panel(panel.train, panel.train)
+    arm = trainer(method, on=seen, updates=8, evaluate_every=8, tasks_per_update=4, group_size=12)
+    points = list(arm)
+    assert points[-1].success > 2 * points[0].success
+
+
+def test_rollouts_in_no_pair_are_not_paid_for(trainer: Any) -> None:
+    points = list(trainer(OnPairs(), updates=1))
+    plain = list(trainer(GRPO(), updates=1))
+    assert 0 < points[-1].spent["trained_tokens"] < plain[-1].spent["trained_tokens"]
+
+
+def test_a_supervised_phase_ends_when_the_method_remembers_enough(trainer: Any) -> None:
+    method = ImitatesThenReinforces(imitation=2)
+    list(trainer(method, tasks_per_update=4, group_size=12))
+    assert method.phases == ["imitation"] * 2 + ["reinforcement"]

@@ -25,6 +25,11 @@ def group_std(values: Tensor, groups: Tensor) -> Tensor:
     return members.std(values - members.mean())
 
 
+def group_extremes(values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Return, for each element, the lowest and the highest value of its group, both (N,)."""
+    return _Groups(values, groups).extremes()
+
+
 def standardise(values: Tensor, groups: Tensor, scale_by_std: bool, epsilon: float) -> Tensor:
     """Return (value - group mean) / (group std + epsilon), or without the division.
 
@@ -119,9 +124,18 @@ class _Groups:
 
         The mean of equal floats may differ from them in the last bit, so equality is judged on the values themselves.
         """
+        low, high = self._extremes()
+        return (high == low).index_select(0, self.of)
+
+    def extremes(self) -> tuple[Tensor, Tensor]:
+        """Return the lowest and the highest value of each element's group."""
+        low, high = self._extremes()
+        return low.index_select(0, self.of), high.index_select(0, self.of)
+
+    def _extremes(self) -> tuple[Tensor, Tensor]:
         high = self.values.new_full((self._size,), -torch.inf).scatter_reduce_(0, self.of, self.values, "amax")
         low = self.values.new_full((self._size,), torch.inf).scatter_reduce_(0, self.of, self.values, "amin")
-        return (high == low).index_select(0, self.of)
+        return low, high
 
     def _sums(self, values: Tensor) -> Tensor:
         return values.new_zeros(self._size).index_add_(0, self.of, values)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cairn.ops.packing import true_places
 
-LOG_RATIO_BOUND = 20.0  # nats, as in verl: past it `exp` and its gradient leave float32, and clipping decides anyway
+LOG_RATIO_BOUND = 20.0  # nats, as in verl: `exp` stays a float32 number, and a token that is farther has no gradient
 
 
 def clipped_surrogate(logprobs: Tensor, behaviour: Tensor, advantages: Tensor, clip_ratio: float) -> Tensor:

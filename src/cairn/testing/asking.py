@@ -61,21 +61,23 @@ def loss_and_gradient(method: Method, rollouts: Rollouts, credit: Credit) -> tup
 
 
 def ask_defined(method: Method, rows: Rows, case: str) -> list[Tensor]:
-    """Ask for finite credit, loss and gradient in both layouts and float types, and for one credit in both layouts.
+    """Ask for finite credit, loss and gradient in both layouts and float types; both layouts have one credit and loss.
 
     Returns the credit of each turn, (R, K), by layout and type.
     """
     by_turn: list[Tensor] = []
+    losses: list[Tensor] = []
     for rollouts in both_layouts(rows):
         for batch in (rollouts, to_float32(rollouts)):
             try:
                 credit = credit_of(method, batch)
-                loss_and_gradient(method, batch, credit)
+                losses.append(loss_and_gradient(method, batch, credit)[0])
             except (ContractError, ArithmeticError, IndexError, RuntimeError, UserError, ValueError) as error:
                 raise ContractError(f"{name_of(method)} fails on {case}: {error}") from error
             by_turn.append(batch.mean_over_turns(credit.advantages))
-    same = torch.allclose(by_turn[0], by_turn[2], rtol=TOLERANCE, atol=TOLERANCE)
-    ask(same, f"{name_of(method)} gives each layout a credit of its own on {case}.")
+    for what, found in (("credit", by_turn), ("loss", losses)):
+        same = torch.allclose(found[0], found[2], rtol=TOLERANCE, atol=TOLERANCE)
+        ask(same, f"{name_of(method)} gives each layout a {what} of its own on {case}.")
     return by_turn
 
 
