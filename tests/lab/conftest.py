@@ -66,6 +66,12 @@ def model() -> LanguageModel:
 
 
 @pytest.fixture(scope="session")
+def crew() -> LanguageModel:
+    """The embedded model of a team."""
+    return load(embedded_model("relay"))
+
+
+@pytest.fixture(scope="session")
 def model64() -> LanguageModel:
     """The same weights in float64, for comparisons that must not drown in rounding."""
     return load(embedded_model("quest"), dtype=torch.float64)
