@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.layouts import random_rollouts, to_episodes
 from torch import Tensor
 
+from cairn.ops.batches import concatenate, select
 from cairn.ops.preferences import best_of_groups, pair_weights, preference_loss, preference_pairs
 from cairn.rollouts import Rollouts
 
@@ -122,3 +123,12 @@ def test_pairs_follow_their_rollouts_and_go_with_them() -> None:
     assert kept.pairs.tolist() == [[1, 0], [3, 2]]
     assert kept.imitated is not None
     assert kept.imitated.tolist() == [True, False, True, False]
+
+
+def test_pairs_are_renumbered_when_batches_are_joined() -> None:
+    one = random_rollouts(0, groups=(3,)).replace(pairs=torch.tensor([[0, 2]]))
+    other = random_rollouts(1, groups=(2,)).replace(pairs=torch.tensor([[1, 0]]))
+    joined = concatenate([one, other])
+    assert joined.require("pairs").tolist() == [[0, 2], [4, 3]]
+    assert select(joined, torch.tensor([4, 3])).pairs is None
+    assert concatenate([one, other.replace(pairs=None)]).pairs is None

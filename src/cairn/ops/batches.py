@@ -32,19 +32,21 @@ def concatenate(parts: Sequence[Rollouts]) -> Rollouts:
         changes[name] = torch.cat(_aligned(name, [tensors[name] for tensors in opened]))
     sizes = torch.tensor([len(tensors["group_ids"]) for tensors in opened])
     starts = (sizes.cumsum(0) - sizes).tolist()
-    changes["row_rollout"] = torch.cat(
-        [tensors["row_rollout"] + start for tensors, start in zip(opened, starts, strict=True)]
-    )
+    for name in {"row_rollout", "pairs"}.intersection(shared):  # these name rollouts
+        changes[name] = torch.cat([tensors[name] + start for tensors, start in zip(opened, starts, strict=True)])
     return parts[0].replace(**changes)
 
 
 def select(rollouts: Rollouts, index: Tensor) -> Rollouts:
-    """Return the rollouts `index` (N,) long in that order, with all their rows; one that is named twice is copied."""
+    """Return the rollouts `index` (N,) long in that order, with all their rows; one that is named twice is copied.
+
+    Pairs are left out: form them afterwards.
+    """
     tensors = tensors_of(rollouts)
     copy, row = (tensors["row_rollout"][None, :] == index[:, None]).nonzero(as_tuple=True)
     changes = {name: tensors[name][row] for name in TOKEN_FIELDS if name in tensors}
     changes |= {name: tensors[name][index] for name in (*TURN_FIELDS, *ROLLOUT_FIELDS) if name in tensors}
-    return rollouts.replace(**changes, row_rollout=copy)
+    return rollouts.replace(**changes, row_rollout=copy, pairs=None)
 
 
 def renumber_groups(parts: Sequence[Rollouts]) -> list[Rollouts]:
