@@ -13,6 +13,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 from cairn.errors import UserError
 
@@ -66,9 +67,13 @@ class ModelCost:
 
 
 def model_cost(network: PreTrainedModel) -> ModelCost:
-    """Read the sizes off a network: every linear map counts once, the output head too even where it is tied."""
+    """Read the sizes off a network: every linear map counts once, the output head too even where it is tied.
+
+    So does `Conv1D`, which is what GPT-2 calls a linear map. Of a mixture of experts all would be counted, as if every
+    token passed through each; attention counts as if its heads together were as wide as the model.
+    """
     config = network.config
-    linear = sum(m.weight.numel() for m in network.modules() if isinstance(m, nn.Linear))
+    linear = sum(m.weight.numel() for m in network.modules() if isinstance(m, (nn.Linear, Conv1D)))
     return ModelCost(linear, int(config.num_hidden_layers), int(config.hidden_size))
 
 
