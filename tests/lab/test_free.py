@@ -16,6 +16,7 @@ from cairn.lab import montecarlo
 from cairn.lab.controls import NullControl
 from cairn.lab.demonstrations import build_character_tokenizer
 from cairn.lab.episodes import Branch
+from cairn.lab.experiment import load_reproduction
 from cairn.lab.forms import prompt_form
 from cairn.lab.free import FreeForm, FreePlayer, prompt_tokens
 from cairn.lab.ledger import Ledger
@@ -198,6 +199,16 @@ def test_nothing_is_exact(uniform: LanguageModel) -> None:
     assert caught.value.repair
     value, error = services.monte_carlo_advantages(2)
     assert value.shape == error.shape == (4, 1)
+
+
+def test_an_experiment_without_exact_credit_keeps_the_other_arms_and_their_claims() -> None:
+    whole = load_reproduction("vineppo").on("gym")
+    left = whole.without("oracle")
+    gone = {arm.name for arm in whole.arms} - {arm.name for arm in left.arms}
+    assert gone == {arm.name for arm in whole.arms if "oracle" in arm.method.needs} != set()
+    assert len(left.claims) == len(whole.claims)  # none of them is about exact credit
+    assert whole.checks
+    assert left.checks == ()
 
 
 @pytest.mark.parametrize("method", [GRPO(), VinePPO(continuations=2)])

@@ -155,6 +155,7 @@ def reproduce(reproduction: Reproduction, options: Options, as_json: bool) -> No
 
 
 def _plan(reproduction: Reproduction, options: Options) -> Plan:
+    from cairn.lab.forms import has_exact_credit
     from cairn.lab.model import load as load_model
     from cairn.lab.model import pick_device, quiet
     from cairn.lab.protocol import family_of, read_protocol, task_knobs, task_prompt
@@ -166,8 +167,11 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
     if options.task is not None:
         knobs = task_knobs(protocol, options.preset, options.task)  # a name that is no task is refused
         find(family_of(options.task)).build(knobs, 0)  # and so is one whose instances cannot be had
-        task_prompt(protocol, options.task)
+        prompt = task_prompt(protocol, options.task)
         reproduction = reproduction.on(options.task)
+        if not has_exact_credit(prompt):
+            say(f"The prompt `{prompt}` rules exact credit out; arms that need it do not run.")
+            reproduction = reproduction.without("oracle")
     device = pick_device(options.device)
     if options.preset == "gpu" and device == "cpu":
         say("The preset gpu is meant for a graphics card; on this processor it will take hours.")

@@ -80,6 +80,16 @@ class Reproduction:
         )
         return replace(self, tasks=(task,), arms=tuple(arms.values()), claims=claims, checks=checks)
 
+    def without(self, need: str) -> Reproduction:
+        """Leave out the arms whose methods need what is not to be had, and the claims and checks that speak of them."""
+        arms = tuple(arm for arm in self.arms if need not in arm.method.needs)
+        names = {arm.name for arm in arms}
+        claims, checks = (
+            tuple(claim for claim in declared if {claim.arm, claim.control} <= names)
+            for declared in (self.claims, self.checks)
+        )
+        return replace(self, arms=arms, claims=claims, checks=checks)
+
     def declaration(self, least_seeds: int) -> Experiment:
         """Return the part of the declaration that evidence is judged by."""
         arms = tuple(
