@@ -1,10 +1,10 @@
 """`chain`: modular arithmetic as a chain of thought, in which a few steps compute and the others restate or tidy up.
 
-A question starts with a value and lists numbered lines. Most are routine: say the value again, end a paragraph. A
-computing line tells of a deed; which operation it stands for follows from a fixed rule for its place of business (a
-skill, each its own), and the result from arithmetic (a skill for each operation). One step of the chain answers one
-line: its plan names the operation, its execution the result. Both may be wrong. The next line goes on from whatever was
-stated. The answer pays 1 if it is right and 0 if not; nothing is paid or shown before.
+A question starts with a value and lists numbered lines. A line tells of a deed; which operation it stands for follows
+from a fixed rule for its place of business (a skill, each its own), and the result from arithmetic (a skill for each
+operation). One step of the chain computes a line: its plan names the operation, its execution the result, and both may
+be wrong; the next step goes on from whatever was stated. Between two lines come routine steps, and at the end the
+answer, which pays 1 if it is right and 0 if not; nothing is paid or shown before.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ PLACES = {
     "ship": {"unloads": "minus", "loads": "plus"},
     "press": {"copies": "times", "binds": "plus"},
 }
-ROUTINES = ("restate", "tidy")
+ROUTINES = ("restate", "tidy")  # in turn, between two steps that compute
 ANSWER = "answer"
-# The words of a step's plan begin with the first of these, those of its execution with the second; the third ends it.
+# The words of a plan begin with the first of these, those of its execution with the second; the third ends every step.
 PLAN, EXECUTION, END = "next", "gives", ";"
 LONGEST = 200
 LESSON = 24  # steps of a lesson at least, so that the model has seen questions longer than the usual ones
@@ -47,8 +47,8 @@ class Knobs:
 
     horizon: int = knob(24, "steps that may be said, 1 to 200; a fifth of them is slack for what is not understood")
     modulus: int = knob(7, "values there are: 5, 7 or 11")
-    decisive: float = knob(0.3, "share of the question's lines that compute, at least one; the others are routine")
-    repair: float = knob(0.0, "share of the computing lines at which a mistake may cancel an earlier one")
+    decisive: float = knob(0.25, "share of the steps that compute, one in a whole number of steps; others are routine")
+    repair: float = knob(0.0, "share of the lines at which a mistake may cancel an earlier one")
 
     def __post_init__(self) -> None:
         for name in ("decisive", "repair"):
@@ -61,40 +61,51 @@ class Knobs:
             raise UserError("knob `modulus` is not one of those known", value=self.modulus, repair=f"Give {choice}.")
 
     @property
-    def lines(self) -> int:
-        """Lines of a question: steps of a faultless chain."""
+    def steps(self) -> int:
+        """Steps of a faultless chain. The last one states the answer, unless it is the only one."""
         return self.horizon - self.horizon // 5
 
     @property
-    def computing(self) -> int:
-        """Number of lines that compute. The last line asks for the answer, unless it is the only one."""
-        return min(max(1, round(self.decisive * self.lines)), max(1, self.lines - 1))
+    def period(self) -> int:
+        """The first step computes, and then every so-many-th."""
+        return min(self.steps, round(1 / self.decisive)) if self.decisive else self.steps
 
 
-class Line(NamedTuple):
-    """A line of a question. What is empty or 0 does not apply to routine lines and to the answer."""
+class Step(NamedTuple):
+    """What a step has to do. What is empty or 0 applies to steps that compute alone."""
 
-    role: str  # "restate", "tidy", "answer", or the place of a computing line
+    role: str  # "restate", "tidy", "answer", or the place of a line
+    number: int = 0  # of the line
     deed: str = ""
     operand: int = 0
     repairs: bool = False  # a mistake made here may lead back to the true value
 
 
 class Question(NamedTuple):
-    """An instance before it is unrolled into states. truth: the value before each line, and the answer: L + 1.
-
-    Lines are numbered from `first`, so that a number says nothing of the place and every number occurs.
-    """
+    """An instance before it is unrolled into states. truth: the value before each step, and the answer: L + 1."""
 
     modulus: int
-    first: int
-    lines: tuple[Line, ...]
+    steps: tuple[Step, ...]
     truth: tuple[int, ...]
 
 
 def vocabulary() -> list[str]:
     """Return every word that `chain` can print or understand, without repeats."""
-    words = ["modulo", "value", "start", ".", END, "end", "solve", PLAN, EXECUTION, *ROUTINES, ANSWER, *OPERATIONS]
+    words = [
+        "modulo",
+        "value",
+        "start",
+        ".",
+        END,
+        "end",
+        "solve",
+        "up",
+        PLAN,
+        EXECUTION,
+        *ROUTINES,
+        ANSWER,
+        *OPERATIONS,
+    ]
     deeds = [deed for deeds in PLACES.values() for deed in deeds]
     return [*words, *PLACES, *deeds, *NUMBERS, *(str(label) for label in range(1, LONGEST + 1))]
 
@@ -106,52 +117,54 @@ def compute(operation: str, value: int, operand: int, modulus: int) -> int:
 
 
 def draw_question(knobs: Knobs, rng: np.random.Generator) -> Question:
-    """Draw an instance: which lines compute, what they tell, and where the chain starts."""
-    count, body = knobs.computing, max(1, knobs.lines - 1)
-    where = {int(line): i for i, line in enumerate(sorted(rng.permutation(body)[:count]))}
+    """Draw an instance: where the chain starts, and what its lines tell.
+
+    Lines are numbered from a number that is drawn too, so that it says nothing, and every number occurs.
+    """
+    body = max(1, knobs.steps - 1)
+    where = range(0, body, knobs.period)
     places = [tuple(PLACES)[i] for i in rng.permutation(len(PLACES))]
-    deeds, operands = rng.integers(2, size=count), rng.choice(OPERANDS, count)
-    repairing = {int(i) for i in rng.permutation(count)[: round(knobs.repair * count)]}
-    routine = [ROUTINES[i] for i in rng.integers(len(ROUTINES), size=body)]
-    lines = [Line(role) for role in routine]
-    for line, i in where.items():
+    deeds, operands = rng.integers(2, size=len(where)), rng.choice(OPERANDS, len(where))
+    repairing = {int(i) for i in rng.permutation(len(where))[: round(knobs.repair * len(where))]}
+    first = int(rng.integers(1, LONGEST - len(where) + 2))
+    steps = [Step(ROUTINES[(i % knobs.period - 1) % len(ROUTINES)]) for i in range(body)]
+    for i, step in enumerate(where):
         place = places[i % len(places)]
-        lines[line] = Line(place, tuple(PLACES[place])[deeds[i]], int(operands[i]), i in repairing)
-    lines += [Line(ANSWER)] * (knobs.lines - body)
+        steps[step] = Step(place, first + i, tuple(PLACES[place])[deeds[i]], int(operands[i]), i in repairing)
+    steps += [Step(ANSWER)] * (knobs.steps - body)
     truth = [int(rng.integers(knobs.modulus))]
-    for one in lines:
+    for one in steps:
         truth.append(_result(one, truth[-1], knobs.modulus))
-    first = int(rng.integers(1, LONGEST - len(lines) + 2))
-    return Question(knobs.modulus, first, tuple(lines), tuple(truth))
+    return Question(knobs.modulus, tuple(steps), tuple(truth))
 
 
-def _result(line: Line, value: int, modulus: int) -> int:
+def _result(step: Step, value: int, modulus: int) -> int:
     """Return what the right step makes of a value."""
-    if line.role not in PLACES:
+    if step.role not in PLACES:
         return value
-    return compute(PLACES[line.role][line.deed], value, line.operand, modulus)
+    return compute(PLACES[step.role][step.deed], value, step.operand, modulus)
 
 
 def build(knobs: Knobs, seed: int) -> World:
-    """Draw the instance of `seed` and unroll it. State k * modulus + v: k lines are answered, v was stated last."""
+    """Draw the instance of `seed` and unroll it. State k * modulus + v: k steps are made, v was stated last."""
     question = draw_question(knobs, np.random.default_rng(seed))
-    places = [(k, v) for k in range(len(question.lines) + 1) for v in range(question.modulus)]
+    places = [(k, v) for k in range(len(question.steps) + 1) for v in range(question.modulus)]
     moves = [dict(_moves(question, k, v)) for k, v in places]
     successors = _successors(moves, question.modulus, places)
-    ends = np.array([k == len(question.lines) for k, _ in places])
+    ends = np.array([k == len(question.steps) for k, _ in places])
     right = np.array([v == question.truth[-1] for _, v in places])
-    states = np.arange(len(places))
     header = f"modulo {NUMBERS[question.modulus]} ."
-    seen = tuple(f"value {NUMBERS[v]} . {_tell(question, k)}" for k, v in places)
-    asked = f" {END} ".join(_tell(question, k) for k in range(len(question.lines)))
+    asked = [f"{header} value {NUMBERS[v]} . {_tell(question, k)} . solve" for k, v in places]
+    prompts = {text: i for i, text in enumerate(dict.fromkeys(asked))}
+    told = f" {END} ".join(_tell(question, k) for k, step in enumerate(question.steps) if step.deed)
     return World(
         name=f"chain-{seed}",
-        header=f"{header} start {NUMBERS[question.truth[0]]} . {asked} . solve",
-        prompts=tuple(f"{header} {one} . solve" for one in seen),
-        options=tuple(tuple(move) for move in moves),
-        observations=seen,
-        state_prompt=states,
-        state_observation=states,
+        header=f"{header} start {NUMBERS[question.truth[0]]} . {told} . solve",
+        prompts=tuple(prompts),
+        options=tuple(tuple(moves[asked.index(text)]) for text in prompts),
+        observations=tuple(f"step {k + 1} value {NUMBERS[v]}" for k, v in places),
+        state_prompt=np.array([prompts[text] for text in asked]),
+        state_observation=np.arange(len(places)),
         successors=successors[:, :, None],
         probabilities=np.ones((*successors.shape, 1)),
         terminal=ends,
@@ -165,35 +178,37 @@ def build(knobs: Knobs, seed: int) -> World:
 
 
 def _tell(question: Question, k: int) -> str:
-    if k == len(question.lines):
+    """Return what the prompt says of the step that is due. Routine steps of one kind look alike."""
+    if k == len(question.steps):
         return "end"
-    line = question.lines[k]
-    return f"{question.first + k} {line.role}" + (f" {line.deed} {NUMBERS[line.operand]}" if line.deed else "")
+    step = question.steps[k]
+    return f"{step.number} {step.role} {step.deed} {NUMBERS[step.operand]}" if step.deed else step.role
 
 
 def _moves(question: Question, k: int, value: int) -> Iterator[tuple[str, int]]:
-    """Yield each phrase that is understood after k lines, with the value that it states."""
-    if k == len(question.lines):
+    """Yield each phrase that is understood after k steps, with the value that it states."""
+    if k == len(question.steps):
         return
-    line, said = question.lines[k], f"{PLAN} {question.first + k}"
-    if line.role not in PLACES:
-        yield f"{said} {line.role} {f'{NUMBERS[value]} ' * (line.role != 'tidy')}{END}", value
+    step = question.steps[k]
+    if not step.deed:
+        yield f"{step.role} {'up' if step.role == 'tidy' else NUMBERS[value]} {END}", value
         return
     strayed, truth = value != question.truth[k], question.truth[k + 1]
-    for i, (operation, stated) in enumerate(_steps(line, value, question.modulus)):
+    for i, (operation, stated) in enumerate(_choices(step, value, question.modulus)):
         # A second mistake leads back to the true value only where the line was drawn to allow it.
-        if i == 0 or not strayed or stated != truth or line.repairs:
-            yield f"{said} {operation} {NUMBERS[line.operand]} {EXECUTION} {NUMBERS[stated]} {END}", stated
+        if i == 0 or not strayed or stated != truth or step.repairs:
+            plan = f"{PLAN} {step.role} {operation} {NUMBERS[step.operand]}"
+            yield f"{plan} {EXECUTION} {NUMBERS[stated]} {END}", stated
 
 
-def _steps(line: Line, value: int, modulus: int) -> Iterator[tuple[str, int]]:
+def _choices(step: Step, value: int, modulus: int) -> Iterator[tuple[str, int]]:
     """Yield the right step (operation, stated result), the right plan with a slipped result, and the wrong plan."""
-    right = PLACES[line.role][line.deed]
-    (wrong,) = (one for one in PLACES[line.role].values() if one != right)
-    result = compute(right, value, line.operand, modulus)
+    right = PLACES[step.role][step.deed]
+    (wrong,) = (one for one in PLACES[step.role].values() if one != right)
+    result = compute(right, value, step.operand, modulus)
     yield right, result
     yield right, (result + 1) % modulus
-    yield wrong, compute(wrong, value, line.operand, modulus)
+    yield wrong, compute(wrong, value, step.operand, modulus)
 
 
 def _successors(moves: list[dict[str, int]], modulus: int, places: list[tuple[int, int]]) -> IntArray:
@@ -208,7 +223,7 @@ def _successors(moves: list[dict[str, int]], modulus: int, places: list[tuple[in
 def _decide(successors: IntArray, ends: BoolArray, right: BoolArray, question: Question) -> BoolArray:
     """(S,) a step from here may throw the right answer away, or keep it."""
     hopeful = ends & right
-    for _ in question.lines:
+    for _ in question.steps:
         hopeful = np.where(ends, hopeful, hopeful[successors[:, :-1]].any(1))
     lost = ~hopeful[successors]
     return np.asarray(~ends & hopeful & lost.any(1))
@@ -249,7 +264,7 @@ TASK = Task(
     build=build,
     vocabulary=vocabulary,
     clean=Guide(plans=(1.0,) * len(PLACES), results=(1.0,) * len(OPERATIONS)),
-    recipe=Recipe(clean_steps=500, noisy_steps=400, window_rows=256, history_rows=12),
+    recipe=Recipe(clean_steps=450, noisy_steps=350, window_rows=256, history_rows=12),
     noisy=Guide(plans=(0.75, 0.68, 0.60, 0.40, 0.32, 0.25), results=(0.97, 0.93, 0.88)),
     taught_on=lambda knobs: replace(knobs, horizon=max(knobs.horizon, LESSON)),
 )
