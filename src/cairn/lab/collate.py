@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cairn.lab.episodes import Episodes
 from cairn.lab.instance import Spoken
@@ -21,11 +20,16 @@ def windowed_rollouts(table: PolicyTable, episodes: Episodes, draw_seed: int) ->
     """Return the batch with a row for each turn: its windowed prompt and what was said."""
     rollout, turn = np.nonzero(episodes.alive)
     prompt = table.worlds.prompt[episodes.states[rollout, turn]]
-    spoken = [
-        row[:n].tolist() for row, n in zip(episodes.tokens[rollout, turn], episodes.lengths[rollout, turn], strict=True)
-    ]
-    rows = [table.prompt_tokens[p] + s for p, s in zip(prompt, spoken, strict=True)]
-    place = np.arange(rollout.size), table.prompt_lengths[prompt]
+    begin, lengths = table.prompt_lengths[prompt], episodes.lengths[rollout, turn]
+    column = np.arange(int((begin + lengths).max(initial=1)))
+    prompts, _ = pad(table.prompt_tokens)
+    tokens = np.zeros((rollout.size, column.size), dtype=np.int64)
+    tokens[:, : prompts.shape[1]] = prompts.numpy()[:, : column.size][prompt]
+    for level in range(episodes.tokens.shape[2]):
+        said = np.flatnonzero(lengths > level)
+        tokens[said, begin[said] + level] = episodes.tokens[rollout[said], turn[said], level]
+    rows = torch.from_numpy(tokens), torch.from_numpy(column < (begin + lengths)[:, None])
+    place = np.arange(rollout.size), begin
     keys = observation_keys(table.worlds, episodes)
     handles, agents = state_handles(table, episodes), acting_agents(table.worlds, episodes)
     return collate(episodes, rows, place, keys, handles, draw_seed, agents)
@@ -33,7 +37,7 @@ def windowed_rollouts(table: PolicyTable, episodes: Episodes, draw_seed: int) ->
 
 def collate(
     spoken: Spoken,
-    rows: Sequence[Sequence[int]],
+    rows: tuple[Tensor, Tensor],
     place: tuple[IntArray, IntArray],
     keys: IntArray,
     handles: IntArray,
@@ -42,13 +46,14 @@ def collate(
 ) -> Rollouts:
     """Return the batch on the CPU. Log-probs keep their float64 values, cast to float32.
 
-    rows: the token lists; place: for each turn that took place, in the order of `nonzero`, its row and the column of
-    its first action token; keys: (R, K), equal exactly where raw observations are equal; handles: (R, K), equal exactly
-    where two turns start from the same situation; agents: (R, K) who acted, None where nobody is told apart.
+    rows: (B, T) tokens, padded on the right, and where they are; place: for each turn that took place, in the order of
+    `nonzero`, its row and the column of its first action token; keys: (R, K), equal exactly where raw observations are
+    equal; handles: (R, K), equal exactly where two turns start from the same situation; agents: (R, K) who acted, None
+    where nobody is told apart.
     """
-    token_ids, attention = pad(rows)
+    token_ids, attention = rows
     rollout, turn = np.nonzero(spoken.alive)
-    row_rollout = np.zeros(len(rows), dtype=np.int64)
+    row_rollout = np.zeros(len(token_ids), dtype=np.int64)
     row_rollout[place[0]] = rollout
     turn_ids = np.full(token_ids.shape, -1)
     logprobs, entropies = np.zeros((2, *token_ids.shape), dtype=np.float32)

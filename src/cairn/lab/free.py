@@ -25,6 +25,7 @@ from cairn.lab.episodes import Branch
 from cairn.lab.instance import Spoken
 from cairn.lab.model import LanguageModel
 from cairn.lab.players import Success
+from cairn.lab.policy import pad
 from cairn.lab.question import Question
 from cairn.lab.sampling import Sampled, sample
 from cairn.lab.segmenting import WHOLE, segmenter
@@ -107,7 +108,7 @@ class FreePlayer:
         rollout, turn = np.nonzero(responses.alive)
         place = rollout, (responses.prompt_tokens + responses.context_tokens)[rollout, turn]
         seen = self.situations(responses)
-        return collate(responses, rows, place, seen, seen, draw_seed)
+        return collate(responses, pad(rows), place, seen, seen, draw_seed)
 
     def exact(self) -> NoReturn:
         """See `Player.exact`. Always raises UserError."""

@@ -27,7 +27,7 @@ from cairn.lab.generate import Branches, Forest, Memory
 from cairn.lab.instance import concatenate, take
 from cairn.lab.model import LanguageModel
 from cairn.lab.players import Success
-from cairn.lab.policy import PolicyReader, join_children
+from cairn.lab.policy import PolicyReader, join_children, pad
 from cairn.lab.world import World, WorldBatch, join
 from cairn.rollouts import Rollouts
 
@@ -212,7 +212,7 @@ class HistoryPlayer:
         rollout, turn = np.nonzero(episodes.alive)
         place = rollout, told.spoken[rollout, turn]
         keys, agents = observation_keys(self.worlds, episodes), acting_agents(self.worlds, episodes)
-        return collate(episodes, told.rows, place, keys, self.situations(episodes), draw_seed, agents)
+        return collate(episodes, pad(told.rows), place, keys, self.situations(episodes), draw_seed, agents)
 
     def exact(self) -> NoReturn:
         """See `Player.exact`. Always raises UserError."""
