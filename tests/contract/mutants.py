@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from tests.contract.sound import MovingBaseline, SharesOut
 from torch import Tensor
 
 from cairn.method import Limit, Method, Services
@@ -207,29 +208,6 @@ class Unprovable(Broken):
 
 
 @dataclass(frozen=True)
-class SharesOut(Method):
-    """Sound: an agent's tokens get its Shapley value in the game that the services play."""
-
-    needs: ClassVar[frozenset[str]] = TURNS | {"agent_ids"}
-    invariants: ClassVar[frozenset[str]] = frozenset({"efficiency", "null_player", "symmetry"})
-
-    def values(self, table: Tensor) -> Tensor:
-        return shapley_values(table)
-
-    def collect(self, services: Services) -> Rollouts:
-        rollouts = services.rollouts()
-        agents = rollouts.replace(needs=None).require("agent_ids")
-        count = int(agents.max()) + 1
-        absent = [torch.tensor([not mask >> i & 1 for i in range(count)]) for mask in range(1 << count)]
-        table = torch.stack([services.ablated(rollouts, who).returns for who in absent], 1)
-        return rollouts.replace(turn_scores=self.values(table).gather(1, agents.clamp_min(0)))
-
-    def credit(self, rollouts: Rollouts) -> Credit:
-        scores = rollouts.turn_scores
-        return Credit(rollouts.spread_turns(torch.zeros_like(rollouts.turn_rewards) if scores is None else scores))
-
-
-@dataclass(frozen=True)
 class LeavesOneOut(SharesOut):
     invariants: ClassVar[frozenset[str]] = frozenset({"efficiency"})
 
@@ -315,17 +293,6 @@ class LossWithoutSlopeAtZero(Method):
 
     def loss(self, logprobs: Tensor, rollouts: Rollouts, credit: Credit) -> Tensor:
         return super().loss(logprobs, rollouts, credit) + (logprobs * credit.advantages).abs().sqrt().sum()
-
-
-@dataclass(frozen=True)
-class MovingBaseline(Method):
-    """Sound: less a moving average of the mean return of the batches before."""
-
-    def remember(self, rollouts: Rollouts) -> Any:
-        return (rollouts.recall(0.0) + float(rollouts.returns.mean())) / 2
-
-    def credit(self, rollouts: Rollouts) -> Credit:
-        return Credit(rollouts.spread_rollouts(rollouts.returns - rollouts.recall(0.0)))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cairn.errors import UserError
-from cairn.interchange import Playback, to_rollouts
+from cairn.interchange import Layout, Playback, to_rollouts
 from cairn.method import Method
 from cairn.rollouts import Credit, Rollouts
 from cairn.testing.samples import Rows
@@ -19,6 +19,25 @@ TOLERANCE = 1e-9
 
 class ContractError(AssertionError):
     """A rule broke its contract; the message is a full sentence."""
+
+
+def prepared(method: Method, rollouts: Rollouts) -> Rollouts:
+    """Run what comes before the credit: `collect`, with services that play logged rollouts back, and `reward`."""
+    collected = method.collect(Playback(rollouts, method.needs)).declare(method.needs)
+    return method.reward(collected).replace(needs=None)
+
+
+def turn_credits(method: Method, rows: Rows, layout: Layout = "turn") -> list[list[float | None]]:
+    """Return, for each turn of each rollout, the mean advantage over its tokens; None for a turn without tokens.
+
+    Rollouts that `collect` adds come after those that were logged, and are left out.
+    """
+    rollouts = prepared(method, to_rollouts(rows, layout))
+    numbers = rollouts.mean_over_turns(credit_of(method, rollouts).advantages).tolist()
+    return [
+        [number if turn.tokens else None for number, turn in zip(given, row.turns, strict=False)]
+        for given, row in zip(numbers, rows, strict=False)
+    ]
 
 
 def credit_of(method: Method, rollouts: Rollouts) -> Credit:
@@ -43,7 +62,7 @@ def run_stages(method: Method, rollouts: Rollouts) -> set[str]:
     seen = method.collect(services).declare(method.needs)
     method.filter(seen)
     seen = method.reward(seen)
-    logprobs = (rollouts.logprobs_behaviour * 0.9).requires_grad_()
+    logprobs = (seen.logprobs_behaviour * 0.9).requires_grad_()
     method.loss(logprobs, seen, method.credit(seen))
     method.fit(seen, services)
     return services.used | seen.used
@@ -68,8 +87,9 @@ def ask_defined(method: Method, rows: Rows, case: str) -> list[Tensor]:
     by_turn: list[Tensor] = []
     losses: list[Tensor] = []
     for rollouts in both_layouts(rows):
-        for batch in (rollouts, to_float32(rollouts)):
+        for logged in (rollouts, to_float32(rollouts)):
             try:
+                batch = prepared(method, logged)
                 credit = credit_of(method, batch)
                 losses.append(loss_and_gradient(method, batch, credit)[0])
             except (ContractError, ArithmeticError, IndexError, RuntimeError, UserError, ValueError) as error:
@@ -97,6 +117,12 @@ def to_float32(rollouts: Rollouts) -> Rollouts:
 def both_layouts(rows: Rows) -> tuple[Rollouts, Rollouts]:
     """Return the batch with a row for each turn, and with one for each episode."""
     return to_rollouts(rows, "turn"), to_rollouts(rows, "episode")
+
+
+def layouts_of(method: Method, rows: Rows) -> tuple[Rollouts, Rollouts]:
+    """Return both layouts, prepared for the credit of the rule."""
+    turns, episodes = both_layouts(rows)
+    return prepared(method, turns), prepared(method, episodes)
 
 
 def tensors(rollouts: Rollouts) -> dict[str, Tensor]:

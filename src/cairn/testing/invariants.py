@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from cairn.evidence.rollout_format import RolloutRow
-from cairn.interchange import Playback, to_rollouts, turn_credit
+from cairn.interchange import Playback, to_rollouts
 from cairn.method import Method
-from cairn.testing.asking import TOLERANCE, ask, credit_of, name_of
+from cairn.testing.asking import TOLERANCE, ask, credit_of, name_of, prepared, turn_credits
 from cairn.testing.samples import Rows
 
 AGENTS = 4
@@ -20,7 +20,7 @@ AGENTS = 4
 
 def _zero_mean_in_group(method: Method, rows: Rows) -> None:
     """Each trajectory counts once, with the mean credit over its action tokens."""
-    rollouts = to_rollouts(rows)
+    rollouts = prepared(method, to_rollouts(rows))
     index = rollouts.action_index()
     credit = credit_of(method, rollouts).advantages.flatten()[index.flat] * index.mask
     per_rollout = credit.sum(1) / index.mask.sum(1).clamp_min(1)
@@ -34,7 +34,7 @@ def _telescopes(method: Method, rows: Rows) -> None:
     ask("mc_continuations" in method.needs, f"{name_of(method)} telescopes over values that the check cannot see.")
     neutral = _neutral(method)
     spoken = [row.model_copy(update={"turns": tuple(turn for turn in row.turns if turn.tokens)}) for row in rows]
-    for row, credits_ in zip(spoken, turn_credit(dataclasses.replace(method, **neutral), spoken), strict=True):
+    for row, credits_ in zip(spoken, turn_credits(dataclasses.replace(method, **neutral), spoken), strict=True):
         total, start = sum(c for c in credits_ if c is not None), row.turns[0].value or 0.0
         wanted = row.reward + sum(turn.reward for turn in row.turns) - start
         message = f"{name_of(method)} gives a rollout credits that sum to {total}; return less first value is {wanted}."
