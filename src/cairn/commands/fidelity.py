@@ -87,6 +87,7 @@ def xray(
     one with the greatest min(largest advantage, - smallest advantage).
     """
     protocol = _prepared(method)
+    from cairn.lab.fidelity_table import REFERENCE
     from cairn.lab.xray import describe_xray
 
     panel = _panel(protocol, preset, task)
@@ -94,7 +95,7 @@ def xray(
     drawn, gauge = describe_xray(panel, chosen), _gauge(protocol, panel)
     found = {}
     with Progress(console=messages(), transient=True) as progress:
-        rules = _rules(panel, method)
+        rules = {name: rule for name, rule in _rules(panel, method).items() if name != REFERENCE}
         bar = progress.add_task(task, total=len(rules))
         for name, rule in rules.items():
             found[name] = gauge.xray(rule, chosen)

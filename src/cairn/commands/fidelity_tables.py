@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -66,7 +65,8 @@ def print_xray(console: Console, task: str, drawn: Xray, found: Mapping[str, tup
     for number, turn in enumerate(drawn.turns, start=1):
         mark = FORK if turn.fork else " "
         told = f"{number:3} {mark} {turn.exact:+.4f}  {turn.said}  <  {turn.sees}"
-        console.print(Text(printable(textwrap.shorten(told, console.width, placeholder=" ..."))))
+        line = Text(printable(told), overflow="ellipsis", no_wrap=True)
+        console.print(line)
 
 
 def _block(drawn: Xray, rows: Mapping[str, tuple[Sequence[float], float]], turns: range, width: int) -> Table:

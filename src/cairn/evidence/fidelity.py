@@ -21,6 +21,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PANEL = "panel"
+ROUNDING = 1e-5  # in advantages, of float32
 STRONGEST_AT = 2.0  # credit of this many root mean squares has the full colour
 
 
@@ -153,6 +154,11 @@ class FidelityTable(Evidence):
     def stale(self, row: FidelityRow) -> bool:
         """Say whether a row belongs to another panel or model than this one."""
         return (row.provenance.panel_hash, row.provenance.model_hash) != (self.panel.hash, self.panel.model_hash)
+
+    def repeats(self, row: FidelityRow) -> bool:
+        """Say whether a row's x-ray is the reference once more, as that of exact credit is."""
+        exact = [turn.exact for turn in self.panel.xray.turns]
+        return all(abs(one - other) <= ROUNDING for one, other in zip(row.xray, exact, strict=True))
 
 
 def fidelity_root(root: Path | None = None) -> Path:

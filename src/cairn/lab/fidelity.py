@@ -39,8 +39,9 @@ class Rule:
 
     @property
     def learns(self) -> bool:
-        """Say whether it has models of its own, which must be fitted before its credit means anything."""
-        return "fit" in overridden_stages(type(self.method))
+        """Say whether it has models or a memory of its own, which must grow before its credit means anything."""
+        remembers = type(self.method).remember is not Method.remember
+        return remembers or "fit" in overridden_stages(type(self.method))
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class CreditSource:
         """Give a rule that learns a fresh model of its own."""
         critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
         self.rule = rule
+        self._memory: Any = None  # the method's, as the last batch of `prepare` left it
         self._models = Models(model, model, critic if "learned_critic" in rule.method.needs else None)
 
     def open(self, batch: Batch, ledger: Ledger) -> TabularServices:
@@ -111,7 +113,7 @@ class CreditSource:
         )
 
     def prepare(self, form: PromptForm[Any], instances: Sequence[Instance], seed: tuple[int, int]) -> None:
-        """Open the scorer, and let a rule that learns fit its models.
+        """Open the scorer, and let a rule that learns fit its models and fill its memory.
 
         It does so on `FIT_BATCHES` batches of one rollout in each instance. seed: of the first batch.
         """
@@ -122,13 +124,15 @@ class CreditSource:
         if self.rule.learns:
             for number in range(FIT_BATCHES):
                 services = self.open(Batch(form, instances, 1, (seed[0], seed[1] + number)), Ledger())
-                rollouts = method.reward(services.attach(method.collect(services.door).replace(needs=None)))
-                method.fit(rollouts.declare(method.needs), services.door)
+                rollouts = method.collect(services.door).replace(needs=None, memory=self._memory)
+                seen = method.reward(services.attach(rollouts)).declare(method.needs)
+                method.fit(seen, services.door)
+                self._memory = method.remember(seen)
 
     def ask(self, services: TabularServices) -> Given:
         """Let the rule collect, filter and credit one batch, in the order of the training loop."""
         method, null = at_work(self.rule.method), self.rule.null
-        sampled = method.collect(services.door).replace(needs=None)
+        sampled = method.collect(services.door).replace(needs=None, memory=self._memory)
         kept = method.filter(sampled.declare(method.needs))
         rollouts = null.rollouts(method.reward(services.attach(sampled.keep_rollouts(kept))))
         seen = rollouts.declare(method.needs)

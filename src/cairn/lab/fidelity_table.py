@@ -14,16 +14,21 @@ from torch import Tensor
 
 from cairn.errors import UserError
 from cairn.evidence.fidelity import Cost, FidelityRow
+from cairn.evidence.homes import REPRODUCTIONS, ids
 from cairn.evidence.records import Provenance
 from cairn.lab.cell import describe_object
 from cairn.lab.controls import ExactCredit, NullControl, ShuffledCredit
 from cairn.lab.credit_figures import Exact, Figures, compare_credit, conservation_residual, jackknife, mean_figures
 from cairn.lab.credit_figures import resampling as split_error
 from cairn.lab.credit_panel import DRAW_STREAM, FIT_STREAM, CreditPanel, first_places
+from cairn.lab.experiment import load_reproduction
 from cairn.lab.fidelity import FIT_BATCHES, Batch, CreditSource, Given, Rule
+from cairn.lab.guard import at_work
+from cairn.lab.instance import Spoken, take
 from cairn.lab.ledger import Ledger
 from cairn.lab.loop import drop_rows
 from cairn.lab.policy_gradient import cosine, update_direction
+from cairn.lab.scorers import Scorer
 from cairn.lab.services import TabularServices
 from cairn.method import Method, overridden_stages
 from cairn.methods import find, implemented_ids
@@ -56,8 +61,9 @@ class Unscaled(ExactCredit):
         return Credit(rollouts.spread_turns(rollouts.require("exact_advantages")))
 
 
+REFERENCE = "exact"
 ANCHORS = {
-    "exact": Rule(Unscaled()),
+    REFERENCE: Rule(Unscaled()),
     "exact-shuffled": Rule(Unscaled(), ShuffledCredit()),
     "random": Rule(Method(), RandomCredit()),
 }
@@ -68,9 +74,17 @@ def rules(panel: CreditPanel) -> dict[str, Rule]:
 
     An anchor is a rule that no paper proposes. Those that ask for exact credit are left out where there is none.
     """
-    methods = {one: Rule(find(one)()) for one in implemented_ids()}
+    methods = {one: Rule(find(one)(), scorer=_scorer_of(one)) for one in implemented_ids()}
     known = {name: rule for name, rule in ANCHORS.items() if panel.is_exact or "oracle" not in rule.method.needs}
     return {**methods, **known}
+
+
+def _scorer_of(method_id: str) -> Scorer | None:
+    """Return who scores for a method in its own reproduction: a method at its defaults names nobody."""
+    if method_id not in ids(REPRODUCTIONS):
+        return None
+    arms = load_reproduction(method_id).arms
+    return next((arm.scorer for arm in arms if arm.role == "method"), None)
 
 
 def baseline() -> str:
@@ -80,7 +94,8 @@ def baseline() -> str:
 
 def describe_rule(rule: Rule) -> dict[str, Any]:
     """Describe a rule as plain JSON."""
-    return {"method": describe_object(rule.method), "null": describe_object(rule.null)}
+    scorer = {} if rule.scorer is None else {"scorer": describe_object(rule.scorer)}
+    return {"method": describe_object(rule.method), "null": describe_object(rule.null), **scorer}
 
 
 class Direction(NamedTuple):
@@ -163,8 +178,9 @@ class Gauge:
                     heard.directions.append(self._direction(rule, given, draw, round_))
                 advance()
             heard.credits[draw] = judged[panel.spoken.alive]
-            services.bill_training(drop_rows(given.rollouts, given.credit)[0])
-            rule.method.fit(given.rollouts, services.door)
+            for _ in range(rule.method.passes):
+                services.bill_training(drop_rows(given.rollouts, given.credit)[0])
+            at_work(rule.method).fit(given.rollouts, services.door)
             heard.ledgers.append(ledger)
         return heard
 
@@ -180,17 +196,17 @@ class Gauge:
 
     def _judged(self, given: Given, round_: int) -> FloatArray:
         """Return the credits of a round's trajectories, (W, K). Raises UserError where they are not in their places."""
-        alive = self.panel.spoken.alive[self.panel.members(round_)]
-        places = first_places(np.repeat(np.arange(len(alive)), self.panel.rounds))
-        turns = given.sampled.turn_mask.numpy()
-        width = min(turns.shape[1], alive.shape[1])
-        if places[-1] >= len(turns) or not np.array_equal(turns[places, :width], alive[:, :width]):
+        members = take(self.panel.spoken, self.panel.members(round_))
+        places = first_places(np.repeat(np.arange(len(members.rewards)), self.panel.rounds))
+        if not _said_there(given.sampled, places, members):
             raise UserError(
                 "the rule rearranges what it sampled, so that the panel's trajectories cannot be found again",
                 repair="let `collect` keep the rollouts of its first call in front, in their order",
             )
-        found = np.zeros(alive.shape)
-        found[:, :width] = given.turns()[places, :width].double().numpy()
+        turns = given.turns()[places].double().numpy()
+        found: FloatArray = np.zeros(members.alive.shape)
+        width = min(turns.shape[1], members.alive.shape[1])
+        found[:, :width] = turns[:, :width]
         return found
 
     def _direction(self, rule: Rule, given: Given, draw: int, round_: int) -> Direction:
@@ -250,6 +266,17 @@ class Gauge:
             tokens_ratio=own.generated_tokens / base.generated_tokens,
             steps_ratio=own.environment_steps / base.environment_steps,
         )
+
+
+def _said_there(rollouts: Rollouts, places: IntArray, spoken: Spoken) -> bool:
+    """Say whether the rollouts in certain places are those of a play, word for word."""
+    index = rollouts.action_index()
+    if places[-1] >= len(index.mask):
+        return False
+    mask, said = index.mask[places], np.arange(spoken.tokens.shape[2]) < spoken.lengths[..., None]
+    tokens = rollouts.token_ids.flatten()[index.flat[places][mask]]
+    same_lengths = np.array_equal(mask.numpy().sum(1), spoken.lengths.sum(1))
+    return same_lengths and np.array_equal(tokens, spoken.tokens[said])
 
 
 def _note_sums(heard: Heard, given: Given, batch: int, instances: int) -> None:

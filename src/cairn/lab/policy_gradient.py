@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cairn.lab.exact import ExactCredit
+from cairn.lab.guard import at_work
 from cairn.lab.loop import drop_rows, policy_logprobs
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.policy import pad
@@ -70,7 +71,8 @@ def update_direction(model: LanguageModel, method: Method, rollouts: Rollouts, c
     seen, given = drop_rows(rollouts, credit)
     if not seen.token_ids.numel():
         return torch.zeros(model.parameters, dtype=torch.float64)
-    loss = dataclasses.replace(method, kl_coefficient=0.0).loss(policy_logprobs(model, seen), seen, given)
+    plain = at_work(dataclasses.replace(method, kl_coefficient=0.0))
+    loss = plain.loss(policy_logprobs(model, seen), seen, given)
     if not loss.requires_grad:
         return torch.zeros(model.parameters, dtype=torch.float64)
     return -_flat(torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from cairn.evidence.fidelity import FidelityTable
 from cairn.evidence.literature import LiteratureAudit
 from cairn.inventory import Inventory
 from cairn.inventory.decision import DecisionTree
@@ -29,6 +30,7 @@ class Whole:
     audit: LiteratureAudit
     tree: DecisionTree
     studies: tuple[Study, ...] = ()
+    fidelity: Mapping[str, FidelityTable] = field(default_factory=dict)  # by task
 
     @cached_property
     def names(self) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ import yaml
 from cairn.errors import UserError
 from cairn.evidence.catalogue import with_evidence
 from cairn.evidence.checklist import load_items
+from cairn.evidence.fidelity import fidelity_root, read_tables
 from cairn.evidence.literature import literature_audit
 from cairn.inventory import load
 from cairn.inventory.recommend import load_tree
@@ -25,6 +26,7 @@ from cairn.site import (
     catalogue,
     choosing_page,
     data_files,
+    fidelity_page,
     grid_page,
     method_page,
     study_page,
@@ -35,7 +37,7 @@ from cairn.site import (
 from cairn.site.part import Whole
 from cairn.site.subject import gather, gather_studies
 
-GENERATED = ("methods", "inventory", "literature", "leaderboard", "studies", "data")
+GENERATED = ("methods", "inventory", "literature", "leaderboard", "studies", "fidelity", "data")
 _PARTS = (
     catalogue,
     method_page,
@@ -45,6 +47,7 @@ _PARTS = (
     vocabulary_page,
     choosing_page,
     board,
+    fidelity_page,
     audit_page,
     survey_page,
 )
@@ -73,7 +76,8 @@ def _gather(root: Path) -> Whole:
     subjects = gather(entries, root)
     inventory, survey = with_evidence(entries, root), load_survey(root)
     audit = literature_audit(inventory, survey, load_items(root))
-    return Whole(subjects, inventory, survey, audit, load_tree(inventory, root), gather_studies(root))
+    tree, fidelity = load_tree(inventory, root), read_tables(fidelity_root(root))
+    return Whole(subjects, inventory, survey, audit, tree, gather_studies(root), fidelity)
 
 
 def _pages(whole: Whole) -> dict[str, str]:
