@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -261,3 +262,14 @@ def test_wrong_questions_and_verifiers_are_refused() -> None:
             question(**wrong)
     with pytest.raises(ValueError, match="not a function of this package"):
         find_verifier("os:system")
+
+
+def test_in_bfloat16_a_response_s_log_probs_are_still_those_of_its_row(strange: LanguageModel) -> None:
+    """To what the type can hold: about 3 digits of each logit."""
+    half = dataclasses.replace(strange, network=copy.deepcopy(strange.network).bfloat16())
+    player = player_of(half, *SUMS)
+    rollouts = player.rollouts(player.play(np.repeat([0, 1], 8), np.random.default_rng(0)), draw_seed=0)
+    with torch.no_grad():
+        scored, _ = token_logprobs(half.network, rollouts.token_ids, rollouts.attention_mask)
+    assert scored.dtype == torch.float32
+    assert torch.allclose(scored * rollouts.action_mask, rollouts.logprobs_behaviour, atol=0.3)

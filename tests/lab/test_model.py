@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cairn.errors import UserError
 from cairn.lab import pretrain
-from cairn.lab.model import LanguageModel, load, pick_device
+from cairn.lab.model import LanguageModel, load, pick_device, pick_dtype
 from cairn.lab.pretrain import embedded_model, own_tokenizer, provide_model, rebuild
 from cairn.lab.task import Recipe
 from cairn.lab.tasks import find, names, quest
@@ -179,6 +179,13 @@ def test_devices_are_checked() -> None:
     assert pick_device("auto") in {"cpu", "cuda"}
     with pytest.raises(UserError, match="unknown device"):
         pick_device("tpu")
+
+
+def test_types_of_weights_are_checked() -> None:
+    assert (pick_dtype("float32", "cpu"), pick_dtype("bfloat16", "cuda")) == ("float32", "bfloat16")
+    for name, device in (("float16", "cuda"), ("bfloat16", "cpu")):
+        with pytest.raises(UserError):
+            pick_dtype(name, device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

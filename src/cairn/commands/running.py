@@ -39,6 +39,7 @@ class Options:
     task: str | None
     backend: str | None
     ray_address: str | None
+    dtype: str = "float32"
 
 
 Preset = Annotated[str, typer.Option(help="smoke (seconds), cpu (minutes on two cores) or gpu.")]
@@ -46,6 +47,7 @@ Seeds = Annotated[
     int | None, typer.Option(min=1, help="How many seeds; the preset's number unless given.", show_default=False)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Dtype = Annotated[str, typer.Option(help="Of the weights: float32, or bfloat16 on cuda.")]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -98,6 +100,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     task: Task = None,
     backend: BackendName = None,
     ray_address: RayAddress = None,
+    dtype: Dtype = "float32",
     as_json: AsJson = False,
 ) -> None:
     """Run a reproduction or a study: all arms over all seeds, then intervals, ledger and verdicts.
@@ -109,7 +112,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
 
     reproduce(
         load_reproduction(known_experiment(id)),
-        Options(preset, seeds, device, out, resume, workers, model, task, backend, ray_address),
+        Options(preset, seeds, device, out, resume, workers, model, task, backend, ray_address, dtype),
         as_json,
     )
 
@@ -130,9 +133,10 @@ def script_command(reproduction: Reproduction) -> typer.Typer:
         task: Task = None,
         backend: BackendName = None,
         ray_address: RayAddress = None,
+        dtype: Dtype = "float32",
         as_json: AsJson = False,
     ) -> None:
-        options = Options(preset, seeds, device, out, resume, workers, model, task, backend, ray_address)
+        options = Options(preset, seeds, device, out, resume, workers, model, task, backend, ray_address, dtype)
         reproduce(reproduction, options, as_json)
 
     return program
@@ -157,7 +161,7 @@ def reproduce(reproduction: Reproduction, options: Options, as_json: bool) -> No
 def _plan(reproduction: Reproduction, options: Options) -> Plan:
     from cairn.lab.forms import has_exact_credit
     from cairn.lab.model import load as load_model
-    from cairn.lab.model import pick_device, quiet
+    from cairn.lab.model import pick_device, pick_dtype, quiet
     from cairn.lab.protocol import family_of, read_protocol, task_knobs, task_prompt
     from cairn.lab.runner import Plan
     from cairn.lab.tasks import find
@@ -173,6 +177,7 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
             say(f"The prompt `{prompt}` rules exact credit out; arms that need it do not run.")
             reproduction = reproduction.without("oracle")
     device = pick_device(options.device)
+    dtype = pick_dtype(options.dtype, device)
     if options.preset == "gpu" and device == "cpu":
         say("The preset gpu is meant for a graphics card; on this processor it will take hours.")
     quiet()
@@ -193,6 +198,7 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
         resume=options.resume,
         workers=min(options.workers or _cores(), cells),
         models=models,
+        dtype=dtype,
     )
 
 

@@ -27,7 +27,7 @@ from cairn.lab.scorers import Scorer
 from cairn.lab.tasks import find
 from cairn.method import Method
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Setup:
     model: str  # local folder or hub name
     model_digest: str
     device: str
+    dtype: str = "float32"  # one of DTYPES
 
 
 def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | None = None) -> Cell:
@@ -89,7 +90,7 @@ def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | 
         "model": setup.model_digest,
         "seed": seed,
         "device": setup.device,
-        "dtype": "float32",
+        "dtype": setup.dtype,
     }
     return Cell(
         reproduction=setup.reproduction.id,

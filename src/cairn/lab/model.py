@@ -153,10 +153,20 @@ def pick_device(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
+def pick_dtype(name: str, device: str) -> str:
+    """Check the type of the weights. Raises UserError for an unknown one, and for bfloat16 without a CUDA device."""
+    if name not in ("float32", "bfloat16"):
+        raise UserError("unknown type of weights", value=name, repair="Give float32 or bfloat16.")
+    if name == "bfloat16" and device != "cuda":
+        raise UserError("bfloat16 is offered on a CUDA device only", value=device, repair="Leave --dtype out.")
+    return name
+
+
 def token_logprobs(network: PreTrainedModel, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
     """Score given tokens. Returns log-probs (B, T) and next-token entropies (B, T) in nats, both 0 at position 0."""
     logits = network(input_ids=token_ids, attention_mask=attention_mask.long(), use_cache=False).logits[:, :-1]
-    distribution = logits.log_softmax(-1)
+    # Half the bits are too few for log-probs; wider types stay as they are.
+    distribution = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
     chosen = distribution.gather(-1, token_ids[:, 1:, None]).squeeze(-1)
     entropy = -(distribution.exp() * distribution).sum(-1)
     return nn.functional.pad(chosen, (1, 0)), nn.functional.pad(entropy, (1, 0))

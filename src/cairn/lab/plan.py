@@ -45,6 +45,7 @@ class Plan:
     resume: bool
     workers: int
     models: Mapping[str, str] = field(default_factory=dict)
+    dtype: str = "float32"  # of the weights
 
     def setup(self, task: str) -> Setup:
         """Return what all cells of a task share."""
@@ -61,7 +62,13 @@ class Plan:
         }
         return {
             family: Setup(
-                self.reproduction, self.protocol, self.preset, str(folder), weights_digest(folder), self.device
+                self.reproduction,
+                self.protocol,
+                self.preset,
+                str(folder),
+                weights_digest(folder),
+                self.device,
+                self.dtype,
             )
             for family, folder in folders.items()
         }
