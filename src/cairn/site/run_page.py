@@ -39,7 +39,10 @@ from cairn.site.text import (
 METRICS = {
     "auc_success": "mean success over training",
     "final_success": "success at the last place that both arms reached",
+    "initial_success": "success before training",
+    "bifurcation_share": "share of the turns that stand at a planted fork",
 }
+SUCCESS_METRICS = (*CURVE_METRICS, "initial_success")
 AXES = {"update": "equal updates", "flops": "equal metered compute", "whole_run": "whole run"}
 _DIRECTIONS = {
     "greater": "above {margin:g}",
@@ -149,7 +152,7 @@ def glance(report: Report, found: Sequence[ClaimReport]) -> str:
     for test in found:
         for one in test.comparisons:
             effect = one.difference
-            if test.claim.metric not in CURVE_METRICS or one.axis != test.claim.axis:
+            if test.claim.metric not in SUCCESS_METRICS or one.axis not in {test.claim.axis, "whole_run"}:
                 continue
             if effect.estimate is None or effect.low is None or effect.high is None:
                 continue
