@@ -1,4 +1,4 @@
-"""Group comparisons, GAE and REINFORCE++ beside verl's own estimators: `nox -s oracle-verl`.
+"""Group comparisons, GAE, REINFORCE++ and clipped losses beside verl's own functions: `nox -s oracle-verl`.
 
 Numbers are float64 on both sides. Where the two are meant to differ, the difference is asserted, too; the table in
 docs/semantics.md shows it.
@@ -20,6 +20,7 @@ from torch import Tensor
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.ops.groups import leave_one_out
+from cairn.ops.losses import log_ratios, masked_mean, mean_over_units, surrogate, through_tokens, unit_log_ratios
 from cairn.ops.returns import discounted_suffix_sum, kl_penalised_rewards
 from cairn.ops.whiten import whiten
 from cairn.rollouts import Rollouts
@@ -101,3 +102,55 @@ def test_whitened_returns_with_kl_in_the_reward(seed: int, coefficient: float, g
 
 def test_the_page_shows_what_verl_gives_today() -> None:
     assert block_on_page("verl") == render("verl")
+
+
+def _policies(seed: int, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+    """Log-probs of a policy some way from the one that sampled, and advantages, both (B, T)."""
+    rng = torch.Generator().manual_seed(seed)
+    away, credit = (torch.randn(rollouts.token_ids.shape, generator=rng, dtype=torch.float64) for _ in range(2))
+    return (rollouts.logprobs_behaviour + 0.3 * away).requires_grad_(), credit
+
+
+# verl adds 1e-8 to the number of tokens of a response before it divides by it.
+BY_RESPONSE = 5e-8
+
+
+def _actor(low: float, high: float) -> Any:
+    config: Any = library("verl.workers.config")
+    arguments = {"clip_ratio": 0.2, "clip_ratio_low": low, "clip_ratio_high": high, "clip_ratio_c": 1.2}
+    return config.ActorConfig(strategy="fsdp", rollout_n=1, ppo_micro_batch_size_per_gpu=1, **arguments)
+
+
+def _assert_same_loss(ours: Tensor, theirs: Tensor, logprobs: Tensor, limit: float) -> None:
+    assert_near(ours, theirs, limit)
+    gradients = [torch.autograd.grad(loss, logprobs, retain_graph=True)[0] for loss in (ours, theirs)]
+    assert_near(gradients[0], gradients[1], limit)
+    assert gradients[0].any()
+
+
+@pytest.mark.parametrize("mean", ["token-mean", "seq-mean-token-mean"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_asymmetric_and_dual_clip(seed: int, mean: str) -> None:
+    rollouts = random_batch(seed)
+    logprobs, advantages = _policies(seed, rollouts)
+    behaviour, mask = rollouts.logprobs_behaviour, rollouts.action_mask
+    arguments = (behaviour, logprobs, advantages, mask.double())
+    theirs, _ = verl.compute_policy_loss_vanilla(*arguments, loss_agg_mode=mean, config=_actor(0.1, 0.28))
+    per_token = surrogate(log_ratios(logprobs, behaviour).exp(), advantages, 0.1, 0.28, dual=1.2)
+    if mean == "token-mean":
+        _assert_same_loss(masked_mean(per_token, mask), theirs, logprobs, EXACT)
+    else:
+        ours = mean_over_units(per_token, mask, rollouts.units("rollout"))
+        _assert_same_loss(ours, theirs, logprobs, BY_RESPONSE)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ratios_of_whole_responses(seed: int) -> None:
+    rollouts = random_batch(seed)
+    logprobs, advantages = _policies(seed, rollouts)
+    behaviour, mask, units = rollouts.logprobs_behaviour, rollouts.action_mask, rollouts.units("rollout")
+    arguments = (behaviour, logprobs, advantages, mask.double())
+    theirs, _ = verl.compute_policy_loss_gspo(*arguments, loss_agg_mode="seq-mean-token-mean", config=_actor(0.05, 0.1))
+    ratio = through_tokens(unit_log_ratios(logprobs, behaviour, mask, units, "mean"), logprobs).exp()
+    ours = mean_over_units(surrogate(ratio, advantages, 0.05, 0.1), mask, units)
+    _assert_same_loss(ours, theirs, logprobs, BY_RESPONSE)
