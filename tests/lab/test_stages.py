@@ -112,6 +112,21 @@ def test_an_update_with_nothing_left_makes_no_step_and_bills_no_training(model: 
     assert len(empty.turns) == 3 * 12, "the rollouts were played, and count"
 
 
+def test_a_batch_in_which_nothing_was_said_makes_no_step(trainer: Any) -> None:
+    @dataclass(frozen=True)
+    class Silent(GRPO):
+        def collect(self, services: Services) -> Rollouts:
+            rollouts = services.rollouts().replace(needs=None)
+            nothing = torch.zeros_like(rollouts.action_mask)
+            return rollouts.replace(action_mask=nothing, turn_ids=torch.full_like(rollouts.turn_ids, -1))
+
+    points = list(trainer(Silent()))
+    assert points[-1].success == points[0].success
+    assert points[-1].spent["trained_tokens"] == 0
+    assert "loss" not in points[-1].extra
+    assert "entropy_nats" not in points[-1].extra
+
+
 def test_one_empty_update_between_others_leaves_the_optimiser_as_it_was(trainer: Any) -> None:
     """AdamW with momentum would move on a zero gradient; an update with nothing left is none."""
 

@@ -15,10 +15,12 @@ from cairn.lab.controls import (
     permute_rows,
 )
 from cairn.methods.gigpo import GiGPO
+from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.ops.groups import pair_groups
 from cairn.rollouts import Credit, Rollouts
-from cairn.testing import sample_rollouts
+from cairn.testing import Check, contract, sample_rollouts
+from cairn.testing.samples import cut
 
 LAYOUTS: tuple[Layout, ...] = ("turn", "episode")
 
@@ -107,6 +109,25 @@ def test_shuffled_turn_values_stay_in_their_rollout() -> None:
     assert shuffled.turn_values is not None
     assert torch.equal(rollouts.turn_values.sort(1).values, shuffled.turn_values.sort(1).values)
     assert not torch.equal(rollouts.turn_values, shuffled.turn_values)
+
+
+@pytest.mark.parametrize(
+    "null",
+    [ShuffledCredit(), ShuffledCredit(unit="token"), ShuffledObservations(), ShuffledTurnValues()],
+    ids=lambda null: type(null).__name__,
+)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_null_controls_are_defined_wherever_rollouts_are_cut(layout: Layout, null: NullControl) -> None:
+    for tokens in range(6):  # with none at all to begin with
+        rollouts = null.rollouts(to_rollouts([cut(row, tokens) for row in sample_rollouts()], layout))
+        credit = null.credit(GRPO().credit(rollouts), rollouts)
+        assert credit.advantages.isfinite().all()
+        assert not credit.advantages[~rollouts.action_mask].any()
+
+
+@pytest.mark.parametrize("check", contract(ExactCredit()), ids=str)
+def test_exact_credit_keeps_the_contract(check: Check) -> None:
+    check()
 
 
 def test_the_empty_control_changes_nothing() -> None:

@@ -116,8 +116,9 @@ class Trainer:
     def step(self, update: int) -> dict[str, float]:
         """Make one update; return what a curve should show of it, nothing where the filter leaves no rollout.
 
-        Where the credit's loss mask leaves no token, the policy stays as it is and there is no `loss` to show;
-        auxiliary models are fitted all the same.
+        Where there is no token to be trained on, by the credit's loss mask or because nothing was said, the policy
+        stays as it is and there is no `loss` to show; auxiliary models are fitted all the same.
+
         Raises FloatingPointError when the loss or its gradient is not finite.
         """
         services = self._services(update)
@@ -136,7 +137,7 @@ class Trainer:
             **learned,
             **services.notes,
             "batch_return": float(rollouts.returns.mean()),
-            "entropy_nats": _mean_entropy(rollouts),
+            **_mean_entropy(rollouts),
         }
 
     def evaluate(self, update: int, extra: dict[str, float]) -> Point:
@@ -167,9 +168,9 @@ class Trainer:
         )
 
     def _learn(self, rollouts: Rollouts, credit: Credit, services: TabularServices, update: int) -> dict[str, float]:
-        """Return loss and gradient norm of the last pass over the batch, nothing where no row is left."""
+        """Return loss and gradient norm of the last pass over the batch, nothing where no token is to be trained on."""
         learned: dict[str, float] = {}
-        for _ in range(self.method.passes if rollouts.row_rollout.numel() else 0):
+        for _ in range(self.method.passes if credit.trained(rollouts.action_mask).any() else 0):
             loss, norm = self._step(rollouts, credit, update)
             services.bill_training(rollouts)
             learned = {"loss": loss, "gradient_norm": norm}
@@ -209,5 +210,6 @@ def drop_rows(rollouts: Rollouts, credit: Credit) -> tuple[Rollouts, Credit]:
     return rollouts.keep_rows(rows), credit.keep_rows(rows)
 
 
-def _mean_entropy(rollouts: Rollouts) -> float:
-    return float(rollouts.require("entropies")[rollouts.action_mask].mean())
+def _mean_entropy(rollouts: Rollouts) -> dict[str, float]:
+    spoken = rollouts.require("entropies")[rollouts.action_mask]
+    return {"entropy_nats": float(spoken.mean())} if spoken.numel() else {}
