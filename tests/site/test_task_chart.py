@@ -7,7 +7,7 @@ import re
 from tests.evidence.samples import sample_experiment, sample_records
 
 from cairn.evidence.report import ArmSummary, Estimate, build_report
-from cairn.site.task_chart import over_tasks
+from cairn.site.task_chart import MOST_TASKS, over_tasks
 
 TASKS = ("toy-size=2", "toy-size=4")
 METRIC = "auc_success_update"
@@ -38,3 +38,10 @@ def test_one_task_or_no_such_number_gives_no_figure() -> None:
     arm = _arm(TASKS[0], "paper", 0.4)
     assert over_tasks([arm], TASKS[:1], METRIC, "a figure") == ""
     assert over_tasks([arm], TASKS, "unknown", "a figure") == ""
+
+
+def test_no_figure_where_tasks_would_hide_each_others_names() -> None:
+    arm = _arm(TASKS[0], "paper", 0.4)
+    tasks = [*TASKS, *(f"toy-size={5 + more}" for more in range(MOST_TASKS - 1))]
+    assert over_tasks([arm], tasks[:-1], METRIC, "a figure")
+    assert over_tasks([arm], tasks, METRIC, "a figure") == ""

@@ -11,6 +11,7 @@ from cairn.site.text import Html, element, share
 
 WIDTH, HEIGHT = 480, 320
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 52
+MOST_TASKS = 6  # whose names have room beside each other
 SPREAD = 0.5  # share of a task's room over which its arms stand side by side
 
 
@@ -26,10 +27,10 @@ class Row:
 def over_tasks(arms: Sequence[ArmSummary], tasks: Sequence[str], metric: str, label: str) -> str:
     """Return the figure of a success metric on each task, one broken line with 95 % intervals for each arm.
 
-    Empty where there are fewer than two tasks or the arms have no such metric. label: what the figure is, in words.
+    Empty where there are fewer than two tasks, more than have room, or the arms have no such metric. label: what the figure is, in words.
     """
     rows = _rows(arms, tasks, metric)
-    if len(tasks) < 2 or not rows:
+    if not 2 <= len(tasks) <= MOST_TASKS or not rows:
         return ""
     parts = [*_axes(tasks), *(part for row in rows for part in _draw(row, tasks))]
     picture = svg(WIDTH, HEIGHT, label, parts)
