@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 import sys
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,8 +30,10 @@ from cairn.inventory.findings import near
 
 if TYPE_CHECKING:
     from cairn.lab.speed import Pair
+    from cairn.lab.speed_tokens import Growth
 
 TURNS_IN_ROLLOUT = 8
+LEAST_TOKENS = 10_000
 
 bench = typer.Typer(
     no_args_is_help=True, context_settings=HELP_OPTIONS, help="Time what we ship beside what a user would pick instead."
@@ -140,6 +143,74 @@ def _measure(pairs: list[Pair], rows: int, tokens: int, runs: int) -> dict[str, 
     return {**setting, "versions": _versions(*packages), "timings": timed}
 
 
+@bench.command()
+def continuations(
+    counts: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[K]...", min=1, help="Continuations from every turn; 1 2 4 8 by default."),
+    ] = None,
+    instances: Annotated[int, typer.Option(min=1, help="Instances of a batch.")] = 4,
+    group: Annotated[int, typer.Option(min=2, help="Episodes of each instance.")] = 8,
+    seeds: Annotated[int, typer.Option(min=1, help="Batches counted; the table shows the greatest ratio.")] = 3,
+    task: Annotated[str, typer.Option(help="Task with an embedded model.")] = "quest",
+    as_json: AsJson = False,
+) -> None:
+    """Count what the network computes for K continuations from every turn, beside the tokens that are new in them.
+
+    New is what the ledger says: read or said, without what had stood in the rows that the continuations left. Nothing
+    is timed, so that the counts are the same on every machine.
+    """
+    require_run_extra()
+    from cairn.lab.speed_continuations import FORMS, count
+
+    found = []
+    for form in FORMS:
+        for many in counts or (1, 2, 4, 8):
+            batches = [count(task, form, many, instances, group, seed) for seed in range(seeds)]
+            worst = max(batches, key=lambda one: one.ratio)
+            found.append({**asdict(worst), "ratio": worst.ratio, "least_ratio": min(one.ratio for one in batches)})
+    if as_json:
+        print_json({"task": task, "instances": instances, "group": group, "seeds": seeds, "counts": found})
+    else:
+        _print_continuations(found)
+
+
+@bench.command()
+def tokens(
+    most: Annotated[int, typer.Option(min=100_000, help="Tokens of the largest batch.")] = 10_000_000,
+    task: Annotated[str, typer.Option(help="Task with an embedded model.")] = "quest",
+    as_json: AsJson = False,
+) -> None:
+    """Time credit and the loop's own work on batches from 10,000 tokens on, each ten times as large as the last.
+
+    Once as a process is, and once more with the memory kept that the C library would otherwise give back to the system.
+    The largest batch takes a few gigabytes and all of it a minute or two.
+    """
+    require_run_extra()
+    from cairn.lab.speed_tokens import measure, parts, sizes
+
+    with Progress(console=messages(), transient=True) as bar:
+        advance = partial(bar.advance, bar.add_task("Timing", total=2 * len(list(parts(task)))))
+        found = [_growth(*pair) for pair in measure(task, sizes(LEAST_TOKENS, most), advance)]
+    if as_json:
+        print_json({"task": task, "threads": 1, "versions": _versions("torch", "numpy"), "parts": found})
+    else:
+        _print_tokens(found)
+
+
+def _growth(plain: Growth, kept: Growth | None) -> dict[str, Any]:
+    return {
+        "part": plain.name,
+        "tokens": plain.tokens,
+        "ns_per_token": plain.ns_per_token,
+        "exponent": plain.exponent,
+        "last_exponent": plain.last_exponent,
+        "kept_ns_per_token": kept and kept.ns_per_token,
+        "kept_exponent": kept and kept.exponent,
+        "kept_last_exponent": kept and kept.last_exponent,
+    }
+
+
 def _has_trl() -> bool:
     return importlib.util.find_spec("trl") is not None
 
@@ -196,4 +267,39 @@ def _print_loop(found: dict[str, Any]) -> None:
         f"\nSamples for each processor second, one thread on {sys.platform} {platform.machine()}; the embedded model "
         f"of {found['task']}; {found['updates']} updates after {found['warm_updates']} that do not count, medians of "
         f"{found['pairs']} runs in turn. {_named(found['versions'])}."
+    )
+
+
+def _print_continuations(found: list[dict[str, Any]]) -> None:
+    ends = ["K", "turns", "for the batch", "computed", "billed", "new", "computed / new", "least of all"]
+    rows = table("prompt", *ends, right=ends)
+    for one in found:
+        numbers = [one[name] for name in ("continuations", "turns", "batch", "computed", "billed", "new")]
+        add(rows, one["prompt"], *map(str, numbers), f"{one['ratio']:.2f}", f"{one['least_ratio']:.2f}")
+    output().print(rows)
+    output().print(
+        "\nPlaces that the network computed, padding among them, and tokens on the ledger. A windowed batch and its "
+        "continuations are sampled from one table, which is read for the batch."
+    )
+
+
+def _print_tokens(found: list[dict[str, Any]]) -> None:
+    console = output()
+    ends = ["ns per token, smallest to largest batch", "exponent", "last decade", "memory kept"]
+    rows = table("work", *ends, right=ends, whole=["work"])
+    for one in found:
+        kept = one["kept_last_exponent"]
+        add(
+            rows,
+            one["part"],
+            ", ".join(f"{ns:.3g}" for ns in one["ns_per_token"]),
+            f"{one['exponent']:.2f}",
+            f"{one['last_exponent']:.2f}",
+            None if kept is None else f"{kept:.2f}",
+        )
+    console.print(rows)
+    console.print(
+        f"\nSlope of log seconds on log tokens: over all batches, over the two largest, and over these with the memory "
+        f"kept. Processor seconds of one thread on {sys.platform} {platform.machine()}, the least of a few runs. "
+        f"{_named(_versions('torch', 'numpy'))}."
     )

@@ -5,7 +5,9 @@ Which functions, and against what, stands in `reproductions/<id>/bench.py`: a tu
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +23,8 @@ from cairn.paths import data_root
 ROLLOUTS_IN_GROUP = 8
 CALLS_IN_ROW = 3
 SETTLING_BYTES = 24 * 2**20  # below the 32 MiB from which on glibc learns nothing
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names and numbers of malloc.h
+KEPT_BYTES = 2**31 - 1
 Run = Callable[[], Tensor]
 
 
@@ -136,6 +140,18 @@ def settle_memory() -> None:
     what is timed.
     """
     torch.zeros(SETTLING_BYTES, dtype=torch.uint8)
+
+
+def keep_memory() -> bool:
+    """Let the C library keep all that is freed, however large, until the process ends; say whether it can.
+
+    By default glibc gives blocks of 32 MiB and more back at once, and each new tensor of that size is taken from the
+    system page by page, which takes longer than to fill it.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    library = ctypes.CDLL(None)
+    return all(bool(library.mallopt(option, KEPT_BYTES)) for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD))
 
 
 @contextmanager
