@@ -27,7 +27,8 @@ class Row:
 def over_tasks(arms: Sequence[ArmSummary], tasks: Sequence[str], metric: str, label: str) -> str:
     """Return the figure of a success metric on each task, one broken line with 95 % intervals for each arm.
 
-    Empty where there are fewer than two tasks, more than have room, or the arms have no such metric. label: what the figure is, in words.
+    Empty where there are fewer than two tasks, more than have room, or the arms have no such metric.
+    label: what the figure is, in words.
     """
     rows = _rows(arms, tasks, metric)
     if not 2 <= len(tasks) <= MOST_TASKS or not rows:
