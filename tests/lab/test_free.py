@@ -25,6 +25,7 @@ from cairn.lab.loop import Panel, Trainer, TrainSettings
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.pretrain import build_network
 from cairn.lab.question import Question, find_verifier
+from cairn.lab.sampling import draw
 from cairn.lab.segmenting import line_ends
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.task import Recipe
@@ -273,3 +274,14 @@ def test_in_bfloat16_a_response_s_log_probs_are_still_those_of_its_row(strange: 
         scored, _ = token_logprobs(half.network, rollouts.token_ids, rollouts.attention_mask)
     assert scored.dtype == torch.float32
     assert torch.allclose(scored * rollouts.action_mask, rollouts.logprobs_behaviour, atol=0.3)
+
+
+def test_a_token_is_drawn_where_the_dice_fall() -> None:
+    # Chances 1/4, 0, 3/4: below 1/4 the first token; from there on the third, never the one that cannot be said.
+    logits = torch.tensor([[0.25, 0.0, 0.75]]).log().expand(4, 3)
+    token, logprob, entropy = draw(logits, np.array([0.0, 0.2, 0.25, 0.99]))
+    assert token.tolist() == [0, 0, 2, 2]
+    assert np.exp(logprob) == pytest.approx([0.25, 0.25, 0.75, 0.75])
+    assert entropy == pytest.approx([0.562335] * 4, abs=1e-6)  # -(1/4 ln 1/4 + 3/4 ln 3/4)
+    impossible = draw(torch.tensor([[-torch.inf, 0.0]]), np.array([0.0]))
+    assert [float(one[0]) for one in impossible] == [1.0, 0.0, 0.0]
