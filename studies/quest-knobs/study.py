@@ -133,7 +133,7 @@ CLAIMS = (
         "Where an omen follows every fork, a critic learns faster than GRPO, and behind the veil no faster.",
         "What the omen tells, values can pass on to the turn before, without waiting for the end.",
         TOLD,
-        None,
+        BASE,
         not_testable="the embedded model was taught without omens and hardly ever succeeds where it sees them (see the "
         "next claim), so that no rule has anything to learn from",
     ),
