@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -20,8 +21,11 @@ from cairn.lab.hints import Hints
 from cairn.lab.ledger import Ledger
 from cairn.lab.loop import Panel, Trainer, TrainSettings
 from cairn.lab.model import LanguageModel
+from cairn.lab.optimal import solve_best
 from cairn.lab.protocol import panel_digest
 from cairn.lab.services import Models, TabularServices
+from cairn.lab.tasks import find, names
+from cairn.lab.world import join
 from cairn.method import Given, Method, Services
 from cairn.ops.batches import concatenate, renumber_groups
 from cairn.rollouts import Rollouts, UndeclaredNeedError
@@ -152,6 +156,44 @@ def test_nothing_and_one_rollout_are_scored(open_services: Open) -> None:
 
 def test_hints_are_no_part_of_what_is_played(panel: Panel, hinted_panel: Panel) -> None:
     assert panel_digest(hinted_panel) == panel_digest(panel)
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_tasks_hint_at_is_in_the_words_of_their_models(name: str) -> None:
+    task = find(name)
+    for package in task.packages:
+        pytest.importorskip(package)
+    for seed in range(5):
+        hints = getattr(task.build(task.tiny, seed), "hints", None)
+        for text in [] if hints is None else vars(hints).values():
+            assert text is None or set(text.split()) <= set(task.vocabulary())
+
+
+def test_a_quest_and_a_chain_give_their_solution() -> None:
+    """The right exits are those from which the optimal value stays 1; the right answer is the one that pays."""
+    quest, chain = find("quest"), find("chain")
+    world = quest.build(quest.make_knobs({"fog": 0.0, "slip": 0.0, "loops": 0.0}), 3)
+    state, exits = world.start, []
+    best = solve_best(join([world]))
+    for turn in range(world.horizon):
+        if world.terminal[state]:
+            break
+        phrases = world.options[world.state_prompt[state]]
+        values = best.action_values(np.array([turn]), np.array([state]))[0][: len(phrases)]
+        chosen = int(values.argmax())
+        if world.bifurcations[state]:
+            exits.append(phrases[chosen])
+        state = int(world.successors[state, chosen, world.probabilities[state, chosen].argmax()])
+    assert world.hints is not None
+    assert world.hints.answer == " ".join(exits)
+    question = chain.build(chain.knobs(), 3)
+    assert question.hints is not None
+    last = [
+        question.options[question.state_prompt[s]][0]
+        for s in range(question.n_states)
+        if not question.terminal[s] and question.payoffs[question.successors[s, 0, 0]] == 1
+    ]
+    assert set(last) == {question.hints.answer}
 
 
 def test_the_second_model_learns_and_its_copy_stays(open_services: Open, model64: LanguageModel) -> None:

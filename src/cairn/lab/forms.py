@@ -12,7 +12,6 @@ from cairn.lab.players import PromptForm
 from cairn.lab.task import Prompt
 from cairn.lab.windowed import WindowedForm
 
-
 ESTIMATING: dict[str, type[HistoryForm | FreeForm]] = {"history": HistoryForm, "free": FreeForm}
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cairn.errors import UserError
+from cairn.lab.hints import Hints
 from cairn.lab.task import Recipe, Task, knob, paragraphs
 from cairn.lab.world import BoolArray, IntArray, World
 
@@ -174,6 +175,7 @@ def build(knobs: Knobs, seed: int) -> World:
         horizon=knobs.horizon,
         recurrence=1.0,
         opening="",
+        hints=_hints(question),
     )
 
 
@@ -183,6 +185,13 @@ def _tell(question: Question, k: int) -> str:
         return "end"
     step = question.steps[k]
     return f"{step.number} {step.role} {step.deed} {NUMBERS[step.operand]}" if step.deed else step.role
+
+
+def _hints(question: Question) -> Hints:
+    """The right answer, and what each step comes to on the way there."""
+    values = [question.truth[k + 1] for k, step in enumerate(question.steps) if step.deed]
+    hint = " ".join(f"{EXECUTION} {NUMBERS[value]} {END}" for value in values)
+    return Hints(hint=hint, answer=f"answer {NUMBERS[question.truth[-1]]} {END}")
 
 
 def _moves(question: Question, k: int, value: int) -> Iterator[tuple[str, int]]:

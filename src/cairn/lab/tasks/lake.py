@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cairn.errors import UserError
+from cairn.lab.hints import Hints
 from cairn.lab.task import EXACT, Task, knob, paragraphs, require
 from cairn.lab.world import BoolArray, FloatArray, IntArray, World
 
@@ -94,6 +95,7 @@ def build(knobs: Knobs, seed: int) -> World:
         start=0,
         horizon=knobs.horizon,
         recurrence=1.0,
+        hints=Hints(success="goal .", failure="hole ."),
     )
 
 

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from cairn.errors import UserError
+from cairn.lab.hints import Hints
 from cairn.lab.task import Task, knob, paragraphs
 from cairn.lab.world import World
 
@@ -223,7 +224,16 @@ def build(knobs: Knobs, seed: int) -> World:
         start=0,
         horizon=knobs.horizon,
         recurrence=knobs.revisit,
+        hints=_hints(plan),
     )
+
+
+def _hints(plan: Plan) -> Hints:
+    """Omens of the whole walk, the sign of each fork with its right exit, and these exits in their order."""
+    exits = [f"go {EXITS[fork.right_exit]} ." for fork in plan.forks]
+    signs = [f"fork {fork.kind} {SIGNS[fork.kind][fork.value]}" for fork in plan.forks]
+    hint = " ".join(f"{sign} {exit_}" for sign, exit_ in zip(signs, exits, strict=True))
+    return Hints(success="omen good .", failure="omen bad .", hint=hint, answer=" ".join(exits))
 
 
 def _unroll(plan: Plan) -> tuple[list[State], dict[State, dict[str, State]]]:
