@@ -117,8 +117,9 @@ def test_a_row_of_another_panel_is_called_stale_and_one_without_figures_says_why
         update={"provenance": Provenance(protocol_version="1", protocol_hash="0" * 64, python="3")}
     )
     failed = FidelityRow(rule="carl", kind="method", spec={}, provenance=old.provenance, reason="it rearranges")
-    page = render(FidelityTable(panel=_panel(), rows=(old, failed)), {})
+    page = render(FidelityTable(panel=_panel(), rows=(old, failed)), {"new": "New"}, ["gigpo", "new"])
     assert "stale" in page
+    assert "New: nobody has run it yet" in page
     assert "carl: it rearranges" in page
 
 

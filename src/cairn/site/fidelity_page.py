@@ -17,7 +17,8 @@ _MEANINGS = "../fidelity.html"
 
 def make(whole: Whole) -> Part:
     """Return the page of each task that was measured, and their list."""
-    pages = {f"fidelity/{task}.md": render(found, whole.names) for task, found in whole.fidelity.items()}
+    implemented = [subject.id for subject in whole.subjects if subject.module is not None]
+    pages = {f"fidelity/{task}.md": render(found, whole.names, implemented) for task, found in whole.fidelity.items()}
     data = tuple(file for found in whole.fidelity.values() for file in _files(found))
     return Part({"fidelity/index.md": index(whole.fidelity), **pages}, data)
 
@@ -45,8 +46,8 @@ def index(tables: Mapping[str, FidelityTable]) -> str:
     return "\n\n".join(["# Fidelity", notice("note", "Scale", SCALE), about, listed]) + "\n"
 
 
-def render(found: FidelityTable, names: Mapping[str, str]) -> str:
-    """Return the page of one task as Markdown. names: how methods are called, by id."""
+def render(found: FidelityTable, names: Mapping[str, str], implemented: Sequence[str] = ()) -> str:
+    """Return the page of one task as Markdown. names: how methods are called, by id; implemented: ids of methods."""
     panel = found.panel
     command = f"cairn fidelity --task {panel.task} --preset {panel.preset} --out reproductions/fidelity"
     parts = [
@@ -57,7 +58,7 @@ def render(found: FidelityTable, names: Mapping[str, str]) -> str:
         "## Every rule",
         live("fidelity", _columns(found, names), (_row(found, row, names) for row in found.rows)),
         _key(found),
-        *_missing(found, names),
+        *_missing(found, names, implemented),
         "## Fidelity against cost",
         _frontier(found, names),
         "## X-ray",
@@ -131,12 +132,12 @@ def _key(found: FidelityTable) -> str:
     )
 
 
-def _missing(found: FidelityTable, names: Mapping[str, str]) -> list[str]:
-    left = [row for row in found.rows if row.reason is not None]
-    if not left:
-        return []
-    items = (f"{names.get(row.rule, row.rule)}: {row.reason}" for row in left)
-    return [paragraph("Not measured:"), bullets(items)]
+def _missing(found: FidelityTable, names: Mapping[str, str], implemented: Sequence[str]) -> list[str]:
+    measured = {row.rule for row in found.rows}
+    reasons = {one: "nobody has run it yet" for one in implemented if one not in measured}
+    reasons |= {row.rule: row.reason for row in found.rows if row.reason is not None}
+    items = [f"{names.get(rule, rule)}: {reason}" for rule, reason in reasons.items()]
+    return [paragraph("Not measured:"), bullets(items)] if items else []
 
 
 def _frontier(found: FidelityTable, names: Mapping[str, str]) -> str:
