@@ -43,7 +43,7 @@ NAMES = [*EMBEDDED, *LARGER]
 
 def network(name: str) -> PreTrainedModel:
     """Return a network whose attention runs as plain products, which the counter knows on every device."""
-    made = LARGER[name]() if name in LARGER else copy.deepcopy(load(embedded_model(name)).network)
+    made = LARGER[name]() if name in LARGER else copy.deepcopy(load(embedded_model(name)).network)  # type: ignore[no-untyped-call]
     made.set_attn_implementation("eager")
     return made
 

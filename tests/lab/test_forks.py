@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from cairn.lab.forms import Prompt, prompt_form
+from cairn.lab.forms import prompt_form
 from cairn.lab.ledger import Ledger
 from cairn.lab.loop import Panel
 from cairn.lab.model import LanguageModel
 from cairn.lab.services import Models, TabularServices
+from cairn.lab.task import Prompt
 from cairn.method import Services
 from cairn.ops.batches import concatenate, own_actions, select
 from cairn.rollouts import Rollouts, UndeclaredNeedError
