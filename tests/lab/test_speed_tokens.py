@@ -41,7 +41,8 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 
 def touched(work: Callable[[], object]) -> int:
-    with Touched() as counter:
+    counter = Touched()
+    with counter:
         work()
     return counter.count
 
