@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 TURNS_IN_ROLLOUT = 8
 LEAST_TOKENS = 10_000
+Task = Annotated[
+    str | None,
+    typer.Option(metavar="TASK", help="Task with an embedded model; the protocol's first unless given."),
+]
 
 bench = typer.Typer(
     no_args_is_help=True, context_settings=HELP_OPTIONS, help="Time what we ship beside what a user would pick instead."
@@ -80,7 +84,7 @@ def loop(
     group: Annotated[int, typer.Option(min=2, help="Samples of each prompt or instance.")] = 8,
     updates: Annotated[int, typer.Option(min=1, help="Updates in each run.")] = 10,
     pairs: Annotated[int, typer.Option(min=1, help="How often all sides run, in turn.")] = 5,
-    task: Annotated[str, typer.Option(help="Task with an embedded model.")] = "quest",
+    task: Task = None,
     as_json: AsJson = False,
 ) -> None:
     """Time the training loop on one thread beside TRL's GRPOTrainer: same model, prompts, tokens and updates.
@@ -93,6 +97,7 @@ def loop(
         raise UserError("not installed: trl", repair="run nox -s bench-loop, which needs no full install")
     from cairn.lab.speed_loop import RUNS_IN_PAIR, WARM_UPDATES, compare
 
+    task = _chosen_task(task)
     with Progress(console=messages(), transient=True) as bar:
         advance = partial(bar.advance, bar.add_task("Timing", total=RUNS_IN_PAIR * pairs))
         timings = compare(task, (prompts, instances), group, updates, pairs, advance)
@@ -152,7 +157,7 @@ def continuations(
     instances: Annotated[int, typer.Option(min=1, help="Instances of a batch.")] = 4,
     group: Annotated[int, typer.Option(min=2, help="Episodes of each instance.")] = 8,
     seeds: Annotated[int, typer.Option(min=1, help="Batches counted; the table shows the greatest ratio.")] = 3,
-    task: Annotated[str, typer.Option(help="Task with an embedded model.")] = "quest",
+    task: Task = None,
     as_json: AsJson = False,
 ) -> None:
     """Count what the network computes for K continuations from every turn, beside the tokens that are new in them.
@@ -163,7 +168,7 @@ def continuations(
     require_run_extra()
     from cairn.lab.speed_continuations import FORMS, count
 
-    found = []
+    task, found = _chosen_task(task), []
     for form in FORMS:
         for many in counts or (1, 2, 4, 8):
             batches = [count(task, form, many, instances, group, seed) for seed in range(seeds)]
@@ -178,7 +183,7 @@ def continuations(
 @bench.command()
 def tokens(
     most: Annotated[int, typer.Option(min=100_000, help="Tokens of the largest batch.")] = 10_000_000,
-    task: Annotated[str, typer.Option(help="Task with an embedded model.")] = "quest",
+    task: Task = None,
     as_json: AsJson = False,
 ) -> None:
     """Time credit and the loop's own work on batches from 10,000 tokens on, each ten times as large as the last.
@@ -189,6 +194,7 @@ def tokens(
     require_run_extra()
     from cairn.lab.speed_tokens import measure, parts, sizes
 
+    task = _chosen_task(task)
     with Progress(console=messages(), transient=True) as bar:
         advance = partial(bar.advance, bar.add_task("Timing", total=2 * len(list(parts(task)))))
         found = [_growth(*pair) for pair in measure(task, sizes(LEAST_TOKENS, most), advance)]
@@ -209,6 +215,12 @@ def _growth(plain: Growth, kept: Growth | None) -> dict[str, Any]:
         "kept_exponent": kept and kept.exponent,
         "kept_last_exponent": kept and kept.last_exponent,
     }
+
+
+def _chosen_task(asked: str | None) -> str:
+    from cairn.lab.protocol import read_protocol
+
+    return asked or next(iter(read_protocol().tasks))
 
 
 def _has_trl() -> bool:
