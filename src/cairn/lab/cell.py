@@ -84,7 +84,7 @@ def specify(setup: Setup, arm: Arm, task: str, seed: int, flops_budget: float | 
         "method": describe_object(dataclasses.replace(arm.method, **protocol.loss.model_dump())),
         "null": describe_object(arm.null),
         **_instances(protocol, preset, family, knobs),
-        **describe_scorer(arm),
+        **describe_scorer(arm.scorer),
         "settings": asdict(settings),
         "fidelity_rollouts": preset.fidelity_rollouts,
         "model": setup.model_digest,
@@ -219,9 +219,9 @@ def describe_object(thing: Any) -> dict[str, Any]:
     return {"class": f"{cls.__module__}:{cls.__qualname__}", "fields": asdict(thing)}
 
 
-def describe_scorer(arm: Arm) -> dict[str, Any]:
+def describe_scorer(scorer: Scorer | None) -> dict[str, Any]:
     """Return what a specification says of an arm's scorer: nothing where there is none."""
-    return {} if arm.scorer is None else {"scorer": describe_object(arm.scorer)}
+    return {} if scorer is None else {"scorer": describe_object(scorer.pinned())}
 
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from cairn.errors import UserError
 from cairn.evidence.fidelity import Cost, FidelityRow
 from cairn.evidence.homes import REPRODUCTIONS, ids
 from cairn.evidence.records import Provenance
-from cairn.lab.cell import describe_object
+from cairn.lab.cell import describe_object, describe_scorer
 from cairn.lab.controls import ExactCredit, NullControl, ShuffledCredit
 from cairn.lab.credit_figures import Exact, Figures, compare_credit, conservation_residual, jackknife, mean_figures
 from cairn.lab.credit_figures import resampling as split_error
@@ -94,8 +94,8 @@ def baseline() -> str:
 
 def describe_rule(rule: Rule) -> dict[str, Any]:
     """Describe a rule as plain JSON."""
-    scorer = {} if rule.scorer is None else {"scorer": describe_object(rule.scorer)}
-    return {"method": describe_object(rule.method), "null": describe_object(rule.null), **scorer}
+    rules = {"method": describe_object(rule.method), "null": describe_object(rule.null)}
+    return {**rules, **describe_scorer(rule.scorer)}
 
 
 class Direction(NamedTuple):

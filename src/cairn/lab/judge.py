@@ -44,7 +44,7 @@ def take_fingerprint(reproduction: Reproduction, protocol: Protocol) -> Fingerpr
     spec = {
         "method": describe_object(dataclasses.replace(arm.method, **protocol.loss.model_dump())),
         "null": describe_object(arm.null),
-        **describe_scorer(arm),
+        **describe_scorer(arm.scorer),
         "knobs": dataclasses.asdict(find(family).tiny),
         "train": [0, 4],
         "evaluation": [4, 2],

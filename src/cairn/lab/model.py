@@ -25,7 +25,7 @@ LOADING_ERRORS = (OSError, ValueError, RuntimeError, TypeError, KeyError, Safete
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A causal language model with its tokenizer, where it came from, and the sizes that decide its cost."""
+    """A language model with its tokenizer, where it came from, and the sizes that decide its cost."""
 
     network: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -77,8 +77,15 @@ def model_cost(network: PreTrainedModel) -> ModelCost:
     return ModelCost(linear, int(config.num_hidden_layers), int(config.hidden_size))
 
 
-def load(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LanguageModel:
+def load(
+    source: str | Path,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    architecture: Any = AutoModelForCausalLM,
+) -> LanguageModel:
     """Load a local folder or a hub name. Never runs code from the folder, never unpickles.
+
+    architecture: the class of transformers that picks the network, and with it its head.
 
     Raises UserError for a folder without weights, config or tokenizer, or whose parts do not fit together.
     """
@@ -87,7 +94,7 @@ def load(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.flo
     options = {"trust_remote_code": False, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = architecture.from_pretrained(
             str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True, **options
         )
     except LOADING_ERRORS as error:

@@ -115,6 +115,10 @@ class Scorer:
         """Start work in a run. Raises UserError where what it needs is missing."""
         raise NotImplementedError
 
+    def pinned(self) -> Scorer:
+        """Return the scorer with all that decides what it says, such as the digest of weights that it only names."""
+        return self
+
 
 def on_turns(per_turn: Tensor, rollouts: Rollouts) -> Tensor:
     """Put the scores of the turns that took place, in the order of `nonzero`, in their (R, K, ...) places, else 0."""
