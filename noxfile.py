@@ -183,9 +183,11 @@ def ray(session: nox.Session) -> None:
 
 @nox.session(name="open-tasks", default=False)
 def open_tasks(session: nox.Session) -> None:
-    """Run the tests of the tasks of free text with the packages that they need."""
-    _install(session, "-e.[tasks]", groups=["test"])
-    session.run("pytest", "tests/lab/test_gym.py", "tests/lab/test_gsm8k.py", *session.posargs, env=OFFLINE)
+    """Run the tests of the tasks of free text, and of TextWorld's games, with the packages that they need."""
+    _install(session, "-e.[tasks,textworld]", groups=["test"])
+    own = [f"tests/lab/test_{name}.py" for name in ("gym", "gsm8k", "textworld")]
+    session.run("pytest", *own, *session.posargs, env=OFFLINE)
+    session.run("pytest", "tests/lab/test_tasks.py", "tests/lab/test_optimal.py", "-k", "textworld", env=OFFLINE)
 
 
 @nox.session(name="bench-credit", default=False)

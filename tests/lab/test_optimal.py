@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from tests.lab_history.tiny import BEHIND_LEFT, LOST, START, WON, tiny_world
@@ -11,7 +13,7 @@ from cairn.lab.optimal import solve_best
 from cairn.lab.tasks import find, names
 from cairn.lab.world import World, join
 
-WORLDS = [name for name in names() if "windowed" in find(name).prompts]
+WORLDS = [name for name in names() if "windowed" in find(name).prompts and all(map(find_spec, find(name).packages))]
 INSTANCES = [pytest.param(name, seed, id=f"{name}-{seed}") for name in WORLDS for seed in (0, 1, 2)]
 SEARCHED_TURNS = 5  # of the longer instances, the last turns alone are searched
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from cairn.lab.tasks import find, names
 from cairn.lab.world import FloatArray, World, join
 from cairn.paths import data_root
 
-# Tasks whose instances are worlds; those of free text have tests of their own.
-WORLDS = [name for name in names() if "windowed" in find(name).prompts]
+# Tasks whose instances are worlds and can be made here; those of free text have tests of their own.
+WORLDS = [name for name in names() if "windowed" in find(name).prompts and all(map(find_spec, find(name).packages))]
 # The smallest instances, and two of the size that experiments use.
 INSTANCES = [(name, size, seed) for name in WORLDS for size, seed in (("tiny", 0), ("tiny", 1), ("usual", 2))]
 

@@ -135,12 +135,10 @@ def _tasks() -> Iterable[str]:
 def _panel(protocol: Protocol, preset: str, task: str) -> CreditPanel:
     from cairn.lab.credit_panel import make_panel
     from cairn.lab.protocol import family_of
-    from cairn.lab.task import require
     from cairn.lab.tasks import find
 
     protocol.preset(preset)
-    for package in find(family_of(task)).packages:
-        require(package)
+    find(family_of(task)).require_packages()
     return make_panel(protocol, preset, task, own_model(protocol, preset, family_of(task), "cpu"))
 
 

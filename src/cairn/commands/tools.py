@@ -60,6 +60,7 @@ def _describe(name: str) -> dict[str, Any]:
         "exact": task.exact,
         "estimated": task.estimated,
         "packages": task.packages,
+        "extra": task.extra,
         "prompts": task.prompts,
         "prompt": task_prompt(protocol, name),
         "knobs": [
@@ -83,7 +84,7 @@ def _print_task(console: Console, name: str, task: dict[str, Any]) -> None:
         f"Instances: {task['train']['count']} to train on, {task['evaluation']['count']} others to evaluate on."
     )
     if task["packages"]:
-        console.print(f"Needs: {', '.join(task['packages'])} (the extra `tasks`).")
+        console.print(f"Needs: {', '.join(task['packages'])} (the extra `{task['extra']}`).")
     heading(console, f"Knobs of {name}; another value makes another task, `{name}-KNOB=VALUE`")
     presets = [*task["knobs"][0]["presets"]]
     rows = table("knob", "default", *presets, "meaning", right=["default", *presets], whole=["knob"])

@@ -16,7 +16,6 @@ from cairn.lab.backends import Backend, News, open_backend
 from cairn.lab.cell import Cell, failed_record
 from cairn.lab.loop import Point
 from cairn.lab.plan import Key, Plan, Slot, finished, key_of, prepare, preset_model
-from cairn.lab.task import require
 from cairn.lab.tasks import find
 
 __all__ = ["TRIES", "Plan", "Watcher", "preset_model", "run"]
@@ -45,8 +44,8 @@ def run(plan: Plan, watcher: Watcher, backend: Backend | None = None) -> list[Re
     written, when it holds finished cells and `resume` is off, when it holds cells of another configuration, or when a
     budget is the spending of an arm that does not run; and, later, when a record cannot be written.
     """
-    for package in {package for family in plan.reproduction.families for package in find(family).packages}:
-        require(package)
+    for family in plan.reproduction.families:
+        find(family).require_packages()
     slots = plan.slots()
     prepare(plan.results)
     records = finished(plan, slots)

@@ -89,10 +89,10 @@ class Task(Generic[K]):
 
     knobs: a frozen dataclass, each field made with `knob`, that raises UserError for values that do not go together.
     tiny: so small that everything can be worked out by brute force and twenty updates take seconds. packages: what
-    instances need beyond the extra `run`. prompts: the forms in which it can be asked, the usual one first; together
-    with them goes the kind of its instances, worlds or questions. evaluate_on, rows: for a task whose instances are
-    rows of a data set: what draws the instance of a seed to evaluate on (else `build`), and how many rows there are to
-    train and to evaluate on; seeds then count rows from 0.
+    instances need beyond the extra `run`; extra: that of ours which installs them. prompts: the forms in which it can
+    be asked, the usual one first; together with them goes the kind of its instances, worlds or questions. evaluate_on,
+    rows: for a task whose instances are rows of a data set: what draws the instance of a seed to evaluate on (else
+    `build`), and how many rows there are to train and to evaluate on; seeds then count rows from 0.
     """
 
     about: tuple[str, ...]  # paragraphs
@@ -108,6 +108,7 @@ class Task(Generic[K]):
     exact: str = EXACT  # what of the credit is exact, and why, in words
     estimated: str = ESTIMATED  # what of it is estimated
     packages: tuple[str, ...] = ()
+    extra: str = "tasks"
     prompts: tuple[Prompt, ...] = ("windowed", "history")
     evaluate_on: Callable[[K, int], Any] | None = None
     rows: Callable[[K], tuple[int, int]] | None = None
@@ -123,17 +124,24 @@ class Task(Generic[K]):
         except ValueError as error:
             raise UserError(f"a knob has a wrong value: {error}", repair="Give a number.") from error
 
+    def require_packages(self) -> None:
+        """Raise UserError, with the repair, unless what instances need is installed."""
+        for package in self.packages:
+            require(package, self.extra)
+
     @property
     def knob_types(self) -> dict[str, type]:
         """Return the type of each knob, that of its default."""
         return {one.name: type(one.default) for one in dataclasses.fields(self.knobs)}  # type: ignore[arg-type]
 
 
-def require(package: str) -> None:
-    """Raise UserError, with the repair, unless a package that a task needs is installed."""
+def require(package: str, extra: str = "tasks") -> None:
+    """Raise UserError, with the repair, unless a package that a task needs, and an extra of ours has, is installed."""
     if importlib.util.find_spec(package) is None:
         raise UserError(
-            "a package that this task needs is missing", value=package, repair="Run: pip install 'cairn-credit[tasks]'."
+            "a package that this task needs is missing",
+            value=package,
+            repair=f"Run: pip install 'cairn-credit[{extra}]'.",
         )
 
 
