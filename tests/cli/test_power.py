@@ -81,7 +81,7 @@ def test_an_unreadable_report_stops_no_run(
     (tmp_path / "out" / "results" / "quest--exact--s102.json").unlink()
     (tmp_path / "reproductions" / "gigpo").mkdir(parents=True)
     (tmp_path / "reproductions" / "gigpo" / "report.json").write_text("{")
-    monkeypatch.setattr(planning, "data_root", lambda: tmp_path)
+    monkeypatch.setattr(planning, "home", lambda one: tmp_path / "reproductions" / one)
     outcome = cairn("run", "gigpo", *SMOKE, "--seeds", "2", "--out", tmp_path / "out", "--resume")
     assert outcome.code == 0, outcome.err
     assert "No spread is known" in outcome.err
