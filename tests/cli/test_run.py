@@ -217,9 +217,12 @@ def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cairn", "run", "gigpo", *SMOKE, "--seeds", "5", "--workers", "2"]
+    # A shell starts what it puts into the background deaf to Ctrl-C, and that is inherited: not by this child.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     run = subprocess.Popen(
         [*command, "--out", str(tmp_path)], start_new_session=True, stderr=subprocess.PIPE, text=True
     )
+    signal.signal(signal.SIGINT, before)
     _wait_for(tmp_path / "results", 1, run)
     os.killpg(run.pid, signal.SIGINT)
     _, told = run.communicate(timeout=60)
