@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -96,7 +97,11 @@ def _hire() -> tuple[Connection, BaseProcess]:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Let a child start deaf to Ctrl-C, which a terminal sends to all: the main process is the one that ends it."""
+    """Let a child start deaf to Ctrl-C, which a terminal sends to all: the main process is the one that ends it.
+
+    The tracker that multiprocessing starts with its first process lifts the block again, so it is started before.
+    """
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
