@@ -282,9 +282,18 @@ class Rollouts:
 
     def turn_ends(self) -> Tensor:
         """Mark the last action token of each turn: (B, T) bool."""
+        return self._turn_borders(-1)
+
+    def turn_starts(self) -> Tensor:
+        """Mark the first action token of each turn: (B, T) bool."""
+        return self._turn_borders(1)
+
+    def _turn_borders(self, step: Literal[1, -1]) -> Tensor:
+        """Mark the action tokens whose neighbour against `step` belongs to another turn, or is none."""
         index, turn_ids = self.action_index(), self.turn_ids
         turns = torch.where(index.mask, turn_ids.flatten()[index.flat], -1)
-        return index.unpack((turns != torch.nn.functional.pad(turns, (0, 1), value=-1)[:, 1:]) & index.mask)
+        beside = torch.nn.functional.pad(turns, (1, 1), value=-1)[:, 1 - step :][:, : turns.shape[1]]
+        return index.unpack((turns != beside) & index.mask)
 
     def _turn_cells(self) -> tuple[Tensor, torch.Size]:
         """Return the cell of each action token in a flattened (R, K) tensor, and that tensor's shape."""

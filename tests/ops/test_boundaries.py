@@ -223,6 +223,7 @@ def test_ends_and_firsts_of_turns_by_hand() -> None:
             "turn" if layout == "turn" else "episode",
         )
         assert by_action(rollouts, rollouts.turn_ends()).tolist() == [False, True, True]
+        assert by_action(rollouts, rollouts.turn_starts()).tolist() == [True, False, True]
         assert rollouts.turn_tokens().tolist() == [[2, 0, 1]]
         numbers = rollouts.action_index().unpack(torch.tensor([[3.0, 5.0, 7.0]]))
         assert rollouts.first_of_turns(numbers).tolist() == [[3, 0, 7]]
