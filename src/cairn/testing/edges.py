@@ -12,7 +12,7 @@ import math
 from cairn.errors import UserError
 from cairn.interchange import RolloutRow, to_rollouts
 from cairn.method import Method
-from cairn.testing.asking import ContractError, ask_defined, ask_nothing, both_layouts, name_of
+from cairn.testing.asking import ContractError, ask_defined, ask_nothing, both_layouts, name_of, prepared
 from cairn.testing.samples import Rows, cut, equalised, hush, of_length, scaled
 
 MANY_TURNS = 200
@@ -49,7 +49,7 @@ def check_rewards_not_finite(method: Method, rows: Rows) -> None:
             _ask_refused(method, [row, *rows[1:]], bad)
     for rollouts in both_layouts(rows):
         try:
-            method.reward(rollouts.declare(method.needs))
+            prepared(method, rollouts)
         except UserError as error:
             raise ContractError(
                 f"{name_of(method)} makes a reward that is not finite out of finite ones: {error}"
