@@ -177,8 +177,8 @@ class Playback:
         """(B, T): the logged ones of the reference, whatever is given."""
         return self._logged("logprobs_reference", rollouts, "rescoring")
 
-    def answer_logprobs(self, rollouts: Rollouts) -> Tensor:
-        """(R, K): the logged values, less 1, so that none is above 0."""
+    def answer_logprobs(self, rollouts: Rollouts, of: Tensor | None = None) -> Tensor:  # noqa: ARG002 - one is logged
+        """(R, K): the logged values, less 1, so that none is above 0, whoever's answer it is."""
         return self._logged("turn_values", rollouts, "rescoring") - 1
 
     def second_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:

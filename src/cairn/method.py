@@ -96,11 +96,12 @@ class Services(Protocol):
         `rescoring`.
         """
 
-    def answer_logprobs(self, rollouts: Rollouts) -> Tensor:
+    def answer_logprobs(self, rollouts: Rollouts, of: Tensor | None = None) -> Tensor:
         """(R, K): how likely the policy thinks the gold answer, if it were given in place of turn k.
 
         Mean log-prob over the tokens of the answer, in nats, right behind the prompt of the turn; 0 where no turn took
-        place or nothing was said in it. Raises UserError where the task has no answer. Needs `rescoring`.
+        place or nothing was said in it. of: (R,) long, the rollout of whose task the answer is, for controls that put
+        a wrong one; None for each rollout's own. Raises UserError where the task has no answer. Needs `rescoring`.
         """
 
     def second_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:

@@ -118,6 +118,25 @@ def test_an_answer_is_scored_behind_the_prompt_of_each_turn(
     assert ledger.scored_tokens - before == read
 
 
+def test_another_rollouts_answer_can_be_put_in(model64: LanguageModel, hinted_panel: Panel) -> None:
+    """Two tasks with answers of their own: asking for the other's is asking as if the hints were exchanged."""
+
+    def scored(answers: tuple[str, str], of: Tensor | None) -> Tensor:
+        worlds = [
+            dataclasses.replace(w, hints=Hints(answer=a)) for w, a in zip(hinted_panel.train[:2], answers, strict=True)
+        ]
+        services = TabularServices(
+            Models(model64, model64, None), prompt_form("windowed", model64.tokenizer, 2), Ledger(), NEEDS,
+            instances=worlds, group_size=2, seed=(7, 0),
+        )  # fmt: skip
+        return services.door.answer_logprobs(services.rollouts(), of)
+
+    other = torch.tensor([2, 3, 0, 1])
+    swapped = scored(("go left .", "read note ."), other)
+    assert torch.equal(swapped, scored(("read note .", "go left ."), None))
+    assert not torch.equal(swapped, scored(("go left .", "read note ."), None))
+
+
 def test_what_a_task_does_not_say_or_a_model_does_not_know_is_refused(open_services: Open) -> None:
     bare, _ = open_services(hints=None)
     with pytest.raises(UserError, match="no text for `hint`"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from cairn.lab.controls import (
     NullControl,
     ShuffledCredit,
     ShuffledObservations,
+    ShuffledTurnScores,
     ShuffledTurnValues,
     permute_rows,
 )
@@ -109,6 +112,24 @@ def test_shuffled_turn_values_stay_in_their_rollout() -> None:
     assert shuffled.turn_values is not None
     assert torch.equal(rollouts.turn_values.sort(1).values, shuffled.turn_values.sort(1).values)
     assert not torch.equal(rollouts.turn_values, shuffled.turn_values)
+
+
+@pytest.mark.parametrize("within", ["rollout", "group"])
+def test_shuffled_turn_scores_stay_in_their_rollout_or_group(within: Literal["rollout", "group"]) -> None:
+    rollouts = to_rollouts(sample_rollouts())
+    scores = torch.arange(1.0, rollouts.turn_mask.numel() + 1).reshape(rollouts.turn_mask.shape)
+    shuffled = ShuffledTurnScores(within).rollouts(rollouts.replace(turn_scores=scores)).turn_scores
+    assert shuffled is not None
+    assert torch.equal(shuffled[~rollouts.turn_mask], scores[~rollouts.turn_mask])
+    for member in (
+        rollouts.turn_mask & (labels == label)[:, None]
+        for labels in (torch.arange(len(scores)) if within == "rollout" else rollouts.group_ids,)
+        for label in labels.unique()
+    ):
+        assert torch.equal(shuffled[member].sort().values, scores[member].sort().values)
+    strays = (shuffled.sort(1).values != scores.sort(1).values).any()
+    assert bool(strays) == (within == "group")
+    assert not torch.equal(shuffled, scores)
 
 
 @pytest.mark.parametrize(

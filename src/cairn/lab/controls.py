@@ -90,6 +90,29 @@ class ShuffledTurnValues(NullControl):
         )
 
 
+@dataclass(frozen=True)
+class ShuffledTurnScores(NullControl):
+    """Permutes what a `collect` stage found out about turns: the right numbers, said of the wrong turns.
+
+    within: `rollout` leaves each rollout its own scores; `group` deals them out anew among all turns of the task's
+    rollouts, so that they are random with the group's own mean and variance.
+    """
+
+    within: Literal["rollout", "group"] = "rollout"
+
+    def rollouts(self, rollouts: Rollouts) -> Rollouts:
+        """Permute with the batch's own random draw."""
+        generator = torch.Generator().manual_seed(rollouts.draw_seed)
+        scores, mask = rollouts.require("turn_scores"), rollouts.turn_mask
+        if self.within == "rollout":
+            return rollouts.replace(turn_scores=permute_rows(scores, mask, generator))
+        dealt = scores.clone()
+        for group in rollouts.group_ids.unique():
+            member = mask & (rollouts.group_ids == group)[:, None]
+            dealt[member] = scores[member][torch.randperm(int(member.sum()), generator=generator)]
+        return rollouts.replace(turn_scores=dealt)
+
+
 def permute_rows(values: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
     """Permute each row's masked entries among themselves. Both (R, L). Returns (R, L), unmasked entries unchanged."""
     draw = torch.rand(mask.shape, generator=generator)

@@ -72,10 +72,10 @@ class Door:
         with self._open("rescoring") as inside:
             return inside.rescored_logprobs(rollouts, given)
 
-    def answer_logprobs(self, rollouts: Rollouts) -> Tensor:
+    def answer_logprobs(self, rollouts: Rollouts, of: Tensor | None = None) -> Tensor:
         """See `cairn.method.Services.answer_logprobs`."""
         with self._open("rescoring") as inside:
-            return inside.answer_logprobs(rollouts)
+            return inside.answer_logprobs(rollouts, of)
 
     def second_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
         """See `cairn.method.Services.second_logprobs`."""

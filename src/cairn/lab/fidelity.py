@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from cairn.lab.controls import NullControl
@@ -96,7 +97,7 @@ class CreditSource:
     def __init__(self, model: LanguageModel, rule: Rule, settings: TrainSettings) -> None:
         """Give a rule that learns a fresh model of its own."""
         critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
-        self.rule = rule
+        self.rule, self._group_size = rule, settings.group_size
         self._memory: Any = None  # the method's, as the last batch of `prepare` left it
         self._models = Models(model, model, critic if "learned_critic" in rule.method.needs else None)
 
@@ -115,7 +116,8 @@ class CreditSource:
     def prepare(self, form: PromptForm[Any], instances: Sequence[Instance], seed: tuple[int, int]) -> None:
         """Open the scorer, and let a rule that learns fit its models and fill its memory.
 
-        It does so on `FIT_BATCHES` batches of one rollout in each instance. seed: of the first batch.
+        It does so on `FIT_BATCHES` batches of one rollout in each instance; a rule that learns from pairs, which only a
+        group has, gets as many rollouts in groups of the size that it trains with. seed: of the first batch.
         """
         method, scorer = at_work(self.rule.method), self.rule.scorer
         if scorer is not None:
@@ -123,11 +125,18 @@ class CreditSource:
             self._models = dataclasses.replace(self._models, scorer=live)
         if self.rule.learns:
             for number in range(FIT_BATCHES):
-                services = self.open(Batch(form, instances, 1, (seed[0], seed[1] + number)), Ledger())
+                services = self.open(self._lesson(form, instances, (seed[0], seed[1] + number)), Ledger())
                 rollouts = method.collect(services.door).replace(needs=None, memory=self._memory)
                 seen = method.reward(services.attach(rollouts)).declare(method.needs)
                 method.fit(seen, services.door)
                 self._memory = method.remember(seen)
+
+    def _lesson(self, form: PromptForm[Any], instances: Sequence[Instance], seed: tuple[int, int]) -> Batch:
+        if "preference_pairs" not in self.rule.method.needs:
+            return Batch(form, instances, 1, seed)
+        count = max(len(instances) // self._group_size, 1)
+        chosen = np.random.default_rng(seed).choice(len(instances), count, replace=False)
+        return Batch(form, [instances[i] for i in chosen], self._group_size, seed)
 
     def ask(self, services: TabularServices) -> Given:
         """Let the rule collect, filter and credit one batch, in the order of the training loop."""

@@ -128,11 +128,12 @@ class TabularServices:
         self._bills.scored(scored.lengths, model.cost)
         return scored.logprobs
 
-    def answer_logprobs(self, rollouts: Rollouts) -> Tensor:
+    def answer_logprobs(self, rollouts: Rollouts, of: Tensor | None = None) -> Tensor:
         """See `cairn.method.Services.answer_logprobs`."""
         rollouts, model = rollouts.replace(needs=None), self._models.policy
         answers = hinted(model.tokenizer, self._hints(rollouts), "answer", rollouts.truncated)
-        scored = score_answers(model, rollouts, answers)
+        asked = answers if of is None else [answers[i] for i in of.tolist()]
+        scored = score_answers(model, rollouts, asked)
         self._bills.scored(scored.lengths, model.cost)
         return scored.logprobs
 
