@@ -14,6 +14,7 @@ from cairn.commands import (
     bench,
     catalogue,
     choosing,
+    difficulty,
     entry,
     exporting,
     fidelity,
@@ -71,6 +72,7 @@ app.add_typer(bench.bench, name="bench")
 app.command("fidelity")(fidelity.fidelity)
 app.command("xray")(fidelity.xray)
 app.command("tasks")(tools.tasks)
+app.command("difficulty")(difficulty.difficulty)
 app.command("credit")(tools.credit)
 app.command("site")(tools.site)
 app.add_typer(tools.model, name="model")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cairn.lab.episodes import Episodes
 from cairn.lab.policy import PolicyTable
+from cairn.lab.world import WorldBatch
 
 FloatArray = NDArray[np.float64]
 
@@ -50,10 +51,32 @@ class ExactCredit:
 
 def solve(table: PolicyTable) -> ExactCredit:
     """Run the recursion for all worlds of the batch at once."""
-    worlds = table.worlds
+    return ExactCredit(values_of(table.worlds, table.option_probs), table)
+
+
+def values_of(
+    worlds: WorldBatch, option_probs: FloatArray, each_turn: float = 0.0, payoffs: FloatArray | None = None
+) -> FloatArray:
+    """Return V (H + 1, S) of any policy (S, C + 1). each_turn: paid for every turn; payoffs: instead of the worlds'."""
+    paid = worlds.payoffs if payoffs is None else payoffs
     values = np.zeros((worlds.horizon + 1, worlds.terminal.size))
-    values[:, worlds.terminal] = worlds.payoffs[worlds.terminal]
+    values[:, worlds.terminal] = paid[worlds.terminal]
     for turn in range(worlds.horizon - 1, -1, -1):
         after = (worlds.probabilities * values[turn + 1][worlds.successors]).sum(-1)
-        values[turn] = np.where(worlds.terminal, worlds.payoffs, (table.option_probs * after).sum(1))
-    return ExactCredit(values, table)
+        values[turn] = np.where(worlds.terminal, paid, each_turn + (option_probs * after).sum(1))
+    return values
+
+
+def occupancy(worlds: WorldBatch, option_probs: FloatArray) -> FloatArray:
+    """Return how often turn t begins in state s, (H, S), when every world is played once from its start; ends left out.
+
+    The same transitions as in `values_of`, summed forward.
+    """
+    here: FloatArray = np.zeros(worlds.terminal.size)
+    here[worlds.starts] = 1.0
+    met = np.zeros((worlds.horizon, here.size))
+    for turn in range(worlds.horizon):
+        met[turn] = np.where(worlds.terminal, 0.0, here)
+        flow = (met[turn][:, None] * option_probs)[:, :, None] * worlds.probabilities
+        here = np.bincount(worlds.successors.ravel(), flow.ravel(), here.size).astype(np.float64)
+    return met

@@ -145,9 +145,18 @@ def require(package: str, extra: str = "tasks") -> None:
         )
 
 
-def knob(default: Any, meaning: str) -> Any:
-    """Return a field of a `Knobs` class; `cairn tasks` prints its meaning."""
-    return field(default=default, metadata={"meaning": meaning})
+@dataclass(frozen=True)
+class Moves:
+    """What a knob is named after: a measure of `cairn.evidence.difficulty`, and where it goes from value to value."""
+
+    measure: str
+    direction: Literal["up", "down"]
+    values: tuple[Any, ...]
+
+
+def knob(default: Any, meaning: str, moves: Moves | None = None) -> Any:
+    """Return a field of a `Knobs` class; `cairn tasks` prints its meaning, `cairn difficulty` turns it."""
+    return field(default=default, metadata={"meaning": meaning, "moves": moves})
 
 
 def paragraphs(text: str | None, count: int) -> tuple[str, ...]:

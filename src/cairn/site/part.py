@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from cairn.evidence.difficulty import DifficultyTable
 from cairn.evidence.fidelity import FidelityTable
 from cairn.evidence.literature import LiteratureAudit
 from cairn.inventory import Inventory
@@ -31,6 +32,7 @@ class Whole:
     tree: DecisionTree
     studies: tuple[Study, ...] = ()
     fidelity: Mapping[str, FidelityTable] = field(default_factory=dict)  # by task
+    difficulty: Mapping[str, DifficultyTable] = field(default_factory=dict)  # by task
 
     @cached_property
     def names(self) -> Mapping[str, str]:

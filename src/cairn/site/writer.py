@@ -15,6 +15,7 @@ import yaml
 from cairn.errors import UserError
 from cairn.evidence.catalogue import with_evidence
 from cairn.evidence.checklist import load_items
+from cairn.evidence.difficulty import difficulty_root, read_difficulties
 from cairn.evidence.fidelity import fidelity_root, read_tables
 from cairn.evidence.literature import literature_audit
 from cairn.inventory import load
@@ -26,6 +27,7 @@ from cairn.site import (
     catalogue,
     choosing_page,
     data_files,
+    difficulty_page,
     fidelity_page,
     grid_page,
     method_page,
@@ -37,7 +39,7 @@ from cairn.site import (
 from cairn.site.part import Whole
 from cairn.site.subject import gather, gather_studies
 
-GENERATED = ("methods", "inventory", "literature", "leaderboard", "studies", "fidelity", "data")
+GENERATED = ("methods", "inventory", "literature", "leaderboard", "studies", "fidelity", "difficulty", "data")
 _PARTS = (
     catalogue,
     method_page,
@@ -48,6 +50,7 @@ _PARTS = (
     choosing_page,
     board,
     fidelity_page,
+    difficulty_page,
     audit_page,
     survey_page,
 )
@@ -77,7 +80,8 @@ def _gather(root: Path) -> Whole:
     inventory, survey = with_evidence(entries, root), load_survey(root)
     audit = literature_audit(inventory, survey, load_items(root))
     tree, fidelity = load_tree(inventory, root), read_tables(fidelity_root(root))
-    return Whole(subjects, inventory, survey, audit, tree, gather_studies(root), fidelity)
+    difficulty = read_difficulties(difficulty_root(root))
+    return Whole(subjects, inventory, survey, audit, tree, gather_studies(root), fidelity, difficulty)
 
 
 def _pages(whole: Whole) -> dict[str, str]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from cairn.errors import UserError
 from cairn.lab.hints import Hints
-from cairn.lab.task import Task, knob, paragraphs
+from cairn.lab.task import Moves, Task, knob, paragraphs
 from cairn.lab.world import World
 
 # What a sign of each kind may show. A skill is to know which of the two points left; its rule says nothing of others.
@@ -35,7 +35,8 @@ KINDS = tuple(SIGNS)
 # Arbitrary and fixed, so that nothing follows from the order of the words.
 LEFT_VALUE = {"rune": 0, "statue": 1, "lamp": 1, "bell": 0, "mirror": 0, "door": 1}
 EXITS = ("left", "right")
-PLACES = ("spread", "early", "late")
+PLACES = ("early", "spread", "late")
+SHARES = (0.0, 0.5, 1.0)  # to which a knob that is a share is turned
 ROUTINES = {"plan": "make plan .", "tool": "use key .", "format": "sign log ."}
 ON = "go on ."
 READ = "read note ."
@@ -57,15 +58,43 @@ FUNCTION_WORDS = [
 class Knobs:
     """What makes an instance hard. Defaults are the protocol's `quest`; each field's metadata has its meaning."""
 
-    horizon: int = knob(24, "turns, 8 to 200: length of the trajectory")
-    forks: int = knob(6, "number of decisions that matter")
-    place: Literal["spread", "early", "late"] = knob("spread", "where the forks stand: spread, early or late")
-    loops: float = knob(0.34, "share of forks whose wrong exit leads back instead of being fatal")
-    slip: float = knob(0.02, "chance that the world does a random option instead: stochastic transitions")
-    fog: float = knob(0.5, "share of forks whose sign is hidden, to be read on a note before: partial observability")
-    mix: float = knob(0.5, "share of routine rooms that ask for a plan, tool or format action: mixed actions")
-    veil: float = knob(1.0, "share of forks after which no omen tells right from wrong: no intermediate feedback")
-    revisit: float = knob(1.0, "share of visits whose raw observation recurs; the others carry a stamp (not prompted)")
+    horizon: int = knob(
+        24, "turns, 8 to 200: length of the trajectory", Moves("decision_share", "down", (16, 24, 48, 96))
+    )
+    forks: int = knob(6, "number of decisions that matter", Moves("guessing_success", "down", (2, 4, 6, 8)))
+    place: Literal["spread", "early", "late"] = knob(
+        "spread", "where the forks stand: spread, early or late", Moves("turns_to_end", "down", PLACES)
+    )
+    loops: float = knob(
+        0.34,
+        "share of forks whose wrong exit leads back instead of being fatal",
+        Moves("error_cost", "down", (0.0, 0.34, 0.67, 1.0)),
+    )
+    slip: float = knob(
+        0.02,
+        "chance that the world does a random option instead: stochastic transitions",
+        Moves("best_success", "down", (0.0, 0.02, 0.1, 0.2)),
+    )
+    fog: float = knob(
+        0.5,
+        "share of forks whose sign is hidden, to be read on a note before: partial observability",
+        Moves("forgetful_success", "down", SHARES),
+    )
+    mix: float = knob(
+        0.5,
+        "share of routine rooms that ask for a plan, tool or format action: mixed actions",
+        Moves("effective_phrases", "up", SHARES),
+    )
+    veil: float = knob(
+        1.0,
+        "share of forks after which no omen tells right from wrong: no intermediate feedback",
+        Moves("feedback_bits", "down", SHARES),
+    )
+    revisit: float = knob(
+        1.0,
+        "share of visits whose raw observation recurs; the others carry a stamp (not prompted)",
+        Moves("recurring_share", "up", SHARES),
+    )
 
     def __post_init__(self) -> None:
         for name in ("loops", "slip", "fog", "mix", "veil", "revisit"):
