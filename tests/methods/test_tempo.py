@@ -20,7 +20,7 @@ LAYOUTS: tuple[Layout, ...] = ("turn", "episode")
 
 
 def _row(group: str, reward: float, *turns: str) -> RolloutRow:
-    """One rollout; each turn is a string of one-letter tokens. As the first text of all, `a` has the number of padding."""
+    """One rollout; a turn is a string of one-letter tokens. The first text of all, `a`, has the number of padding."""
     return RolloutRow.model_validate(
         {"group": group, "reward": reward, "turns": [{"tokens": list(turn), "observation": "a"} for turn in turns]}
     )
