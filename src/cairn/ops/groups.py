@@ -19,10 +19,13 @@ def group_mean(values: Tensor, groups: Tensor) -> Tensor:
     return _Groups(values, groups).mean()
 
 
-def group_std(values: Tensor, groups: Tensor) -> Tensor:
-    """Return, for each element, the unbiased standard deviation of its group, (N,); 0 in a group of one."""
+def group_std(values: Tensor, groups: Tensor, correction: int = 1) -> Tensor:
+    """Return, for each element, the standard deviation of its group, (N,); 0 in a group of one.
+
+    correction: as in `standardise`; by default it is unbiased.
+    """
     members = _Groups(values, groups)
-    return members.std(values - members.mean())
+    return members.std(values - members.mean(), correction)
 
 
 def group_extremes(values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,19 +33,20 @@ def group_extremes(values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
     return _Groups(values, groups).extremes()
 
 
-def standardise(values: Tensor, groups: Tensor, scale_by_std: bool, epsilon: float) -> Tensor:
+def standardise(values: Tensor, groups: Tensor, scale_by_std: bool, epsilon: float, correction: int = 1) -> Tensor:
     """Return (value - group mean) / (group std + epsilon), or without the division.
 
         A_i = (R_i - mean(R)) / (std(R) + epsilon)
 
-    values: (N,) float. groups: (N,) long. Returns (N,). A group of one and a group of equal values get exactly 0:
+    values: (N,) float. groups: (N,) long. correction: what is taken off the number of members in the variance, 0 for
+    the deviation of the population. Returns (N,). A group of one and a group of equal values get exactly 0:
     nothing can be learnt from a comparison with itself. (verl keeps the raw score in a group of one.)
     Source: arXiv 2402.03300, section 4.1.2; the unbiased std and epsilon as in volcengine/verl.
     """
     members = _Groups(values, groups)
     differences = values - members.mean()
     centred = differences.masked_fill(members.equal(), 0)
-    return centred / (members.std(differences) + epsilon) if scale_by_std else centred
+    return centred / (members.std(differences, correction) + epsilon) if scale_by_std else centred
 
 
 def leave_one_out(values: Tensor, groups: Tensor) -> Tensor:
@@ -115,9 +119,9 @@ class _Groups:
     def mean(self) -> Tensor:
         return (self._sums(self.values) / self.counts).index_select(0, self.of)
 
-    def std(self, differences: Tensor) -> Tensor:
-        """Return the unbiased standard deviation, from each value's difference to the mean."""
-        return (self._sums(differences**2) / (self.counts - 1).clamp_min(1)).sqrt().index_select(0, self.of)
+    def std(self, differences: Tensor, correction: int = 1) -> Tensor:
+        """Return the standard deviation, unbiased by default, from each value's difference to the mean."""
+        return (self._sums(differences**2) / (self.counts - correction).clamp_min(1)).sqrt().index_select(0, self.of)
 
     def equal(self) -> Tensor:
         """Say of each element whether all values of its group are the same.
