@@ -190,6 +190,28 @@ def test_metrics_of_the_whole_run() -> None:
     assert "no value of no-such-number" in found["nothing"].verdict.reason
 
 
+def test_claims_about_what_a_curve_shows() -> None:
+    # The sample's curves have points at 0, 2, ..., and show an entropy of 1 / (1 + update) there.
+    record = sample_record()
+    ends = 1 / (1 + record.curve[-1].update)
+    claims = (
+        sample_claim("mean", metric="mean_of_entropy"),
+        sample_claim("lowest", metric="lowest_of_entropy"),
+        sample_claim("highest", metric="highest_of_success"),
+        sample_claim("unknown", metric="mean_of_nothing"),
+        sample_claim("statistic", metric="median_of_entropy"),
+    )
+    found = by_id(build_report(sample_experiment(claims=claims, checks=()), sample_records([0], noise=0.0), 0))
+    assert found["lowest"].comparisons[0].arm_values == (pytest.approx(ends),)
+    mean = sum(1 / (1 + point.update) for point in record.curve) / len(record.curve)
+    assert found["mean"].comparisons[0].arm_values == (pytest.approx(mean),)
+    assert found["highest"].comparisons[0].arm_values == (
+        pytest.approx(max(p.success for p in sample_record(noise=0.0).curve)),
+    )
+    assert "no value of mean_of_nothing" in found["unknown"].verdict.reason
+    assert "no value of median_of_entropy" in found["statistic"].verdict.reason
+
+
 def test_undeclared_cells_are_named_and_not_used() -> None:
     stranger = sample_record("paper", 0, task="elsewhere")
     report = build_report(sample_experiment(), [*sample_records(), stranger], 0)

@@ -112,6 +112,24 @@ def test_an_update_with_nothing_left_makes_no_step_and_bills_no_training(model: 
     assert len(empty.turns) == 3 * 12, "the rollouts were played, and count"
 
 
+def test_the_spread_of_returns_is_that_of_the_batch_before_the_filter(trainer: Any) -> None:
+    @dataclass(frozen=True)
+    class Paid(GRPO):
+        def collect(self, services: Services) -> Rollouts:
+            rollouts = services.rollouts().replace(needs=None)
+            place = torch.arange(len(rollouts.group_ids)) % 2  # 0 and 1 by turns in the first group, nothing elsewhere
+            return rollouts.replace(terminal_rewards=place * (rollouts.group_ids == rollouts.group_ids[0]).float())
+
+        def filter(self, rollouts: Rollouts) -> Tensor:
+            return rollouts.group_ids != rollouts.group_ids[0]
+
+    run = trainer(Paid())
+    size, groups = run._settings.group_size, run._settings.tasks_per_update
+    spread = float((torch.arange(size) % 2).float().std()) / groups
+    assert list(run)[-1].extra["return_spread"] == pytest.approx(spread)
+    assert list(run)[-1].extra["batch_return"] == 0.0
+
+
 def test_a_batch_in_which_nothing_was_said_makes_no_step(trainer: Any) -> None:
     @dataclass(frozen=True)
     class Silent(GRPO):

@@ -6,6 +6,8 @@ A verdict belongs to a claim at a scale (model, task, seeds, preset), never to a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -18,6 +20,7 @@ Name = Annotated[str, Field(pattern=SLUG, max_length=80)]
 Direction = Literal["greater", "less", "equivalent", "not_greater"]
 Axis = Literal["update", "flops"]
 CURVE_METRICS = ("auc_success", "final_success")
+CURVE_STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {"mean": fmean, "lowest": min, "highest": max}
 SCALE = "Small models on synthetic tasks test the mechanism; they do not reproduce the paper's benchmark numbers."
 """Stands wherever verdicts are shown."""
 
@@ -26,7 +29,8 @@ class Claim(Evidence):
     """A statement about the difference `arm - control` of one metric, fixed before the run.
 
     metric: `auc_success` or `final_success` (from the curve, up to the common limit on `axis`), else a key of the
-        record's metrics, fidelity or ledger (then `axis` plays no part).
+        record's metrics, fidelity or ledger, or `mean_of_`, `lowest_of_` or `highest_of_` and the name of what the
+        points of the curve show, such as `mean_of_entropy_nats` (then `axis` plays no part).
     axis: what the two arms have equal: `update`, or `flops` (metered compute).
     direction, margin: see `judge`; the margin is in the metric's unit and is the smallest difference that counts.
     basis: the claim of the paper that this stands for (its key in the inventory, or its words).

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from cairn.evidence.base import Evidence
-from cairn.evidence.claims import CURVE_METRICS, Claim, Verdict, describe_scale, judge
+from cairn.evidence.claims import CURVE_METRICS, CURVE_STATISTICS, Claim, Verdict, describe_scale, judge
 from cairn.evidence.records import Ledger, Record
 from cairn.evidence.stats import (
     MOST_SIGN_FLIPS,
@@ -101,11 +101,18 @@ def _usable(record: Record, metric: str) -> bool:
 
 
 def _whole_run(record: Record, metric: str) -> float | None:
-    """Return a number of the whole run: from the metrics, else the fidelity, else the ledger."""
+    """Return a number of the whole run: from the metrics, else the fidelity, the ledger, or what the curve shows."""
     for place in (record.metrics, record.fidelity):
         if metric in place:
             return place[metric]
-    return float(getattr(record.ledger, metric)) if metric in Ledger.model_fields else None
+    return float(getattr(record.ledger, metric)) if metric in Ledger.model_fields else _of_curve(record, metric)
+
+
+def _of_curve(record: Record, metric: str) -> float | None:
+    statistic, _, name = metric.partition("_of_")
+    numbers = [p.success if name == "success" else p.extra.get(name) for p in record.curve]
+    shown = [number for number in numbers if number is not None]
+    return CURVE_STATISTICS[statistic](shown) if shown and statistic in CURVE_STATISTICS else None
 
 
 def _compare(

@@ -22,6 +22,7 @@ from cairn.lab.scorers import Scorer, Site
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.task import Prompt
 from cairn.method import Method
+from cairn.ops.groups import group_std
 from cairn.rollouts import Credit, Rollouts
 
 EVALUATION = 1_000_000_009  # keeps the dice of evaluations apart from those of the services
@@ -123,6 +124,7 @@ class Trainer:
         """
         services = self._services(update)
         rollouts = self._stages.collect(services.door).replace(needs=None, memory=self._memory)
+        spread = _return_spread(rollouts)
         rollouts = rollouts.keep_rollouts(self._stages.filter(rollouts.declare(self.method.needs)))
         if not rollouts.group_ids.numel():
             return {}
@@ -137,6 +139,7 @@ class Trainer:
             **learned,
             **services.notes,
             "batch_return": float(rollouts.returns.mean()),
+            **spread,
             **_mean_entropy(rollouts),
         }
 
@@ -208,6 +211,13 @@ def drop_rows(rollouts: Rollouts, credit: Credit) -> tuple[Rollouts, Credit]:
         return rollouts, credit
     rows = credit.trained(rollouts.action_mask).any(1)
     return rollouts.keep_rows(rows), credit.keep_rows(rows)
+
+
+def _return_spread(rollouts: Rollouts) -> dict[str, float]:
+    """Standard deviation of the returns inside a group, mean over what was collected; without it there is no signal."""
+    if not rollouts.group_ids.numel():
+        return {}
+    return {"return_spread": float(group_std(rollouts.returns, rollouts.group_ids).mean())}
 
 
 def _mean_entropy(rollouts: Rollouts) -> dict[str, float]:
