@@ -97,6 +97,16 @@ def test_a_ratio_outside_the_clip_stops_the_whole_turn() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_turn_counts_once_in_the_loss_whatever_its_length(layout: Layout) -> None:
+    """Advantages -2 (three tokens) and 0 (one token), ratio 1: the mean over turns is 1, over tokens 1.5."""
+    turns = [{"tokens": ["t"] * n, "logprobs": [-1] * n, "values": [v] + [9] * (n - 1)} for n, v in ((3, 2), (1, 0))]
+    rollouts = to_rollouts([RolloutRow.model_validate({"group": "g", "reward": 0, "turns": turns})], layout)
+    method = TurnPPO(gamma=0.0, whiten=False, kl_coefficient=0.0)
+    loss = method.loss(rollouts.logprobs_behaviour, rollouts, method.credit(rollouts))
+    assert loss.item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_critic_is_fitted_to_the_lambda_return_before_each_turn_alone(layout: Layout) -> None:
     class Recorder(Playback):
         def fit_critic(self, rollouts: Rollouts, targets: Tensor) -> float:
