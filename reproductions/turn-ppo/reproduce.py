@@ -68,8 +68,8 @@ REPRODUCTION = Reproduction(
             control="ppo-gae",
             margin=0.02,
             basis="turn-ppo#over-grpo-and-token-ppo",
-            why="The settings of the paper's token baseline are not known; with lambda = 1 no length decays its credit, "
-            "so that what is left of the gain is not a matter of decay.",
+            why="The settings of the paper's token baseline are not known; with lambda = 1 no length decays its "
+            "credit, so that what is left of the gain is not a matter of decay.",
         ),
         Claim(
             id="steadier-than-token-ppo",
@@ -115,10 +115,10 @@ REPRODUCTION = Reproduction(
         "Our reading: the paper was read in its abstract only, and there is no public code.",
         "A small word-level model and a synthetic text world stand for Qwen models on WebShop and Sokoban.",
         "All turns are about three tokens long, so that lambda by token decays little; long reasoning is not tested.",
-        "Clip range, KL coefficient and both learning rates are the protocol's; the paper's critic learns faster than "
-        "its policy.",
-        "One update for each batch, so that the clip never acts. With turns of equal length the two accounts of the "
-        "ratio, product and geometric mean, then differ by a factor that Adam takes out: the second one has no arm.",
+        "Clip range, KL coefficient and both learning rates are the protocol's.",
+        "The critic learns at the policy's rate; the paper's learns faster.",
+        "One update for each batch, so that the clip never acts.",
+        "The geometric mean has no arm: with turns of equal length and ratios of 1 it differs by a constant factor.",
         "Advantages are whitened over turns, and a turn counts once in the loss.",
         "The critic starts from the initial policy's body and is trained once on each batch.",
     ),
