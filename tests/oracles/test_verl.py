@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
+from cairn.methods.reinforce import REINFORCE_PLUS_PLUS, REINFORCE_PLUS_PLUS_BASELINE, RLOO, Reinforce
 from cairn.ops.groups import leave_one_out
 from cairn.ops.losses import log_ratios, masked_mean, mean_over_units, surrogate, through_tokens, unit_log_ratios
 from cairn.ops.returns import discounted_suffix_sum, kl_penalised_rewards
@@ -98,6 +99,27 @@ def test_whitened_returns_with_kl_in_the_reward(seed: int, coefficient: float, g
     rewards = kl_penalised_rewards(scores, behaviour, reference, mask, coefficient)
     ours = whiten(packing.unpack(discounted_suffix_sum(packing.pack(rewards), gamma)), mask)
     assert_near(ours, theirs, EXACT)
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("rloo", RLOO),
+        ("reinforce_plus_plus", REINFORCE_PLUS_PLUS),
+        ("reinforce_plus_plus_baseline", REINFORCE_PLUS_PLUS_BASELINE),
+    ],
+)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_each_configuration_of_returns_less_a_baseline(seed: int, name: str, method: Reinforce) -> None:
+    # A group of one keeps its raw score in verl, which would move the mean of the whole batch: it is left out.
+    whole = random_batch(seed)
+    rollouts = whole.keep_rollouts(_compared(whole))
+    beta = method.kl_coefficient if method.kl_place == "reward" else 0.0
+    ratios = verl.kl_penalty(rollouts.logprobs_behaviour, rollouts.require("logprobs_reference"), "kl")
+    arguments: dict[str, Any] = {"rewards": rollouts.token_rewards() - beta * ratios * rollouts.action_mask}
+    arguments |= {"config": SimpleNamespace(gamma=method.gamma), "index": _prompts(rollouts)}
+    ours = method.credit(method.reward(rollouts)).advantages
+    assert_near(ours, _estimate(name, rollouts, **arguments), EXACT)
 
 
 def test_the_page_shows_what_verl_gives_today() -> None:
