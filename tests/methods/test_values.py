@@ -109,11 +109,14 @@ def test_vineppo_telescopes_with_and_without_the_cap(cap: int | None) -> None:
         assert sum(c for c in credits_ if c is not None) == pytest.approx(gained - first)
 
 
-def test_vineppo_gives_nothing_past_the_cap() -> None:
+def test_vineppo_gives_nothing_past_the_step_that_leaves_the_last_valued_state() -> None:
     rows = _spoken(sample_rollouts(3))
-    assert max(len(row.turns) for row in rows) > 2
-    for credits_ in turn_credit(VinePPO(whiten=False, max_valued_steps=1), rows):
-        assert credits_[1:] == pytest.approx([0.0] * (len(credits_) - 1))
+    assert max(len(row.turns) for row in rows) > 3
+    for row, credits_ in zip(rows, turn_credit(VinePPO(whiten=False, max_valued_steps=1), rows), strict=True):
+        assert credits_[2:] == pytest.approx([0.0] * (len(credits_) - 2))
+        if len(row.turns) > 2:  # the return that is still to come, less the value of the state after one step
+            left = row.reward + sum(turn.reward for turn in row.turns[1:])
+            assert credits_[1] == pytest.approx(left - (row.turns[1].value or 0))
 
 
 def test_vineppo_discounts_once_a_turn() -> None:

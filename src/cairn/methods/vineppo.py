@@ -8,9 +8,11 @@ critic has to be learnt.
 
 Shapes: turn values (R, K), advantages (B, T). Source: arXiv 2410.01679, read in McGill-NLP/VinePPO:src/treetune/
 episode_generators/math_episode_generator_with_mc_advantages.py (K 9, gamma 1, identical prefixes sampled once,
-whitening over all response tokens). What differs: the boundaries here are turns; the paper's are reasoning steps.
-A prefix counts as identical when environment state and prompt agree. The released cap on valued steps is off unless
-`max_valued_steps` is set; past it the realised return stands in for the value, so that those steps get 0.
+whitening over response tokens). What differs: the boundaries here are turns, the paper's are reasoning steps, which
+are the turns of the task `chain`. A prefix counts as identical when environment state and prompt agree. The code
+whitens within each backward pass, a part of the batch. The released cap is off unless `max_valued_steps` is set: then
+the start and the states after so many steps are valued, and the realised return stands in for later values. The step
+after the last valued state thus takes all that is still to come, and those behind it get 0.
 Limits: with gamma 1 the advantages of a rollout telescope to its return minus V(s_0).
 """
 
@@ -42,7 +44,7 @@ class VinePPO(Method):
     gamma: float = 1.0  # McGill-NLP/VinePPO configs
     kl_coefficient: float = 1e-4  # McGill-NLP/VinePPO configs
     whiten: bool = True  # McGill-NLP/VinePPO:src/treetune/trainers/ppo_trainer.py
-    max_valued_steps: int | None = None  # 20 to 25 in McGill-NLP/VinePPO configs
+    max_valued_steps: int | None = None  # 20, or 25 for GSM8K, in McGill-NLP/VinePPO configs
 
     needs: ClassVar[frozenset[str]] = frozenset({"mc_continuations", "segmenting", "reference_policy"})
     invariants: ClassVar[frozenset[str]] = frozenset({"telescopes"})
@@ -64,5 +66,5 @@ class VinePPO(Method):
         if self.max_valued_steps is None:
             return values
         realised = returns_to_go(rollouts.turn_rewards, rollouts.terminal_rewards, rollouts.turn_mask, self.gamma)
-        valued = torch.arange(realised.shape[1], device=realised.device) < self.max_valued_steps
+        valued = torch.arange(realised.shape[1], device=realised.device) <= self.max_valued_steps
         return torch.where(valued, values, realised)
