@@ -16,7 +16,8 @@ from cairn.evidence.rollout_format import RolloutRow, first_fault
 from cairn.inventory.reader import Document, ReadError, read
 from cairn.paths import data_root
 
-Setting = StrictBool | StrictInt | StrictFloat | StrictStr | None
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr | None
+Setting = Scalar | tuple[Scalar | tuple[Scalar, ...], ...]  # the latter: lists, and lists of lists
 TurnCredits = tuple[tuple[StrictFloat | None, ...], ...]
 
 
