@@ -11,6 +11,7 @@ import torch
 from tests.lab.conftest import NOTED
 from torch import Tensor
 
+from cairn.lab.cell import gradient_metrics
 from cairn.lab.controls import (
     ExactCredit,
     NullControl,
@@ -240,3 +241,19 @@ def test_a_budget_stops_within_one_update_of_it(train: Train) -> None:
 
 def test_the_curve_has_a_point_at_the_start_at_each_interval_and_at_the_end(train: Train) -> None:
     assert [p.update for p in train(GRPO(), updates=5, evaluate_every=2)[0]] == [0, 2, 4, 5]
+
+
+def test_the_gradient_norm_of_every_step_is_kept(train: Train) -> None:
+    points, trainer = train(GRPO(), evaluate_every=1)
+    assert trainer.gradient_norms == [point.extra["gradient_norm"] for point in points[1:]]
+    assert min(trainer.gradient_norms) > 0
+
+
+def test_what_a_record_says_of_gradient_norms_by_hand() -> None:
+    # sorted 0.5, 1, 4: median 1;  then 1, 2, 3, 6: median 2.5
+    assert gradient_metrics([1.0, 4.0, 0.5]) == {
+        "gradient_norm_max": 4.0, "gradient_norm_median": 1.0, "gradient_norm_peak": 4.0,
+    }  # fmt: skip
+    assert gradient_metrics([6.0, 1.0, 3.0, 2.0])["gradient_norm_peak"] == pytest.approx(2.4)
+    assert gradient_metrics([0.0, 0.0, 3.0]) == {"gradient_norm_max": 3.0, "gradient_norm_median": 0.0}
+    assert gradient_metrics([]) == {}

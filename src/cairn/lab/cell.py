@@ -169,7 +169,7 @@ def run_cell(cell: Cell) -> Generator[Point, None, Record]:
         status="ok",
         setting=_setting(cell, model, panel, trainer.form.evaluation),
         ledger=Ledger.model_validate({**trainer.ledger.totals(), "seconds": seconds}),
-        metrics=_metrics(points),
+        metrics={**_metrics(points), **gradient_metrics(trainer.gradient_norms)},
         curve=tuple(_curve_point(p) for p in points),
         trajectory=_trajectory(trainer),
         fidelity=fidelity,
@@ -257,6 +257,15 @@ def _metrics(points: list[Point]) -> dict[str, float]:
         "updates": float(points[-1].update),
         "climb_success": success[-1] - success[0],
     }
+
+
+def gradient_metrics(norms: list[float]) -> dict[str, float]:
+    """Return the largest gradient norm of all steps, before clipping, the median, and how far it stands out from it."""
+    if not norms:
+        return {}
+    largest, median = max(norms), float(np.median(norms))
+    stated = {"gradient_norm_max": largest, "gradient_norm_median": median}
+    return {**stated, "gradient_norm_peak": largest / median} if median else stated
 
 
 def _trajectory(trainer: Trainer) -> Trajectory | None:

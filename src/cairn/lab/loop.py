@@ -83,6 +83,7 @@ class Trainer:
         self.ledger = Ledger()
         self.turns: list[int] = []
         self.turn_tokens: list[int] = []
+        self.gradient_norms: list[float] = []  # of each step of the policy, before it is clipped
         self._memory: Any = None  # the method's, from update to update
         self.method, self.null, self._panel, self._settings, self._seed = method, null, panel, settings, seed
         self.scorer, self._stages = scorer, at_work(method)
@@ -176,6 +177,7 @@ class Trainer:
         for _ in range(self.method.passes if credit.trained(rollouts.action_mask).any() else 0):
             loss, norm = self._step(rollouts, credit, update)
             services.bill_training(rollouts)
+            self.gradient_norms.append(norm)
             learned = {"loss": loss, "gradient_norm": norm}
         return learned
 
