@@ -67,12 +67,12 @@ def test_credits_of_a_group_no_longer_sum_to_zero() -> None:
 
 def test_a_match_lies_in_one_step_and_among_the_tokens_that_were_said() -> None:
     tokens = torch.tensor([[1, 2, 3, 1, 2], [1, 2, 3, 0, 0], [2, 1, 2, 3, 3]])
-    steps = torch.tensor([[0, 0, 0, 0, 1], [0, 0, 1, 0, 0], [0, 1, 1, 1, 1]])
+    steps = torch.tensor([[0, 0, 0, 0, 1], [0, 0, 1, 1, 1], [0, 1, 1, 1, 1]])
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [True] * 5])
     marked = inside_grams(tokens, steps, mask, [(1, 2), (2, 3), (3, 0), (3, 3), (), (1, 2, 3, 1, 2, 9)])
     assert marked.tolist() == [
         [True, True, True, False, False],  # the last `1 2` spans two steps
-        [True, True, False, False, False],  # `2 3` does too, and what follows was not said
+        [True, True, False, False, False],  # `2 3` does too, and the 0 of `3 0` was not said
         [False, True, True, True, True],  # overlapping matches
     ]
 
