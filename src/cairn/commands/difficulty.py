@@ -32,7 +32,7 @@ def difficulty(
     the direction that was declared with the knob, and the 95 % intervals of the first and the last value lie apart.
     """
     require_run_extra()
-    from cairn.lab.difficulty import measure, moving_knobs
+    from cairn.lab.difficulty import measure
     from cairn.lab.protocol import read_protocol
     from cairn.lab.tasks import find, names
 
@@ -40,8 +40,8 @@ def difficulty(
     protocol.preset(preset)
     found = []
     with Progress(console=messages(), transient=True) as progress:
-        for name in task or [name for name in names() if moving_knobs(find(name))]:
-            levels = sum(len(one.metadata["moves"].values) for one in moving_knobs(find(name)))
+        for name in task or [name for name in names() if find(name).moves]:
+            levels = sum(len(moves.values) for moves in find(name).moves.values())
             bar = progress.add_task(name, total=levels)
             found.append(measure(protocol, preset, name, lambda bar=bar: progress.advance(bar)))  # type: ignore[misc]
     for one in found if out is not None else ():

@@ -25,7 +25,7 @@ from cairn.lab.exact import occupancy, values_of
 from cairn.lab.optimal import EQUAL, Optimal, solve_best
 from cairn.lab.protocol import Protocol, build_panel, panel_digest, task_knobs
 from cairn.lab.provenance import describe_origin, describe_provenance
-from cairn.lab.task import Moves, Task, Teacher
+from cairn.lab.task import Moves, Teacher
 from cairn.lab.tasks import find
 from cairn.lab.world import WorldBatch, join
 
@@ -265,8 +265,8 @@ def measure(protocol: Protocol, preset: str, name: str, advance: Callable[[], No
     Raises UserError for a task none of whose knobs does.
     """
     task, spec = find(name), protocol.of(name).tasks[name]
-    if not moving_knobs(task):
-        raise UserError("no knob of this task says what it moves", value=name, repair="Give `moves` to a `knob`.")
+    if not task.moves:
+        raise UserError("no knob of this task says what it moves", value=name, repair="Give its `TASK` some `moves`.")
     base, size = task_knobs(protocol, preset, name), protocol.preset(preset).group_size
     train = range(spec.train.first_seed, spec.train.first_seed + spec.train.count)
 
@@ -275,7 +275,7 @@ def measure(protocol: Protocol, preset: str, name: str, advance: Callable[[], No
         advance()
         return Scene.of(join(worlds), task.clean, size)
 
-    effects = tuple(_effect(one.name, one.metadata["moves"], turned) for one in moving_knobs(task))
+    effects = tuple(_effect(knob, moves, turned) for knob, moves in task.moves.items())
     panel = build_panel(name, base, (train.start, len(train)), (spec.evaluation.first_seed, spec.evaluation.count))
     provenance = describe_provenance(
         describe_origin(), protocol.version, protocol.digest([name]), panel_digest(panel), None, task.packages
@@ -294,8 +294,3 @@ def measure(protocol: Protocol, preset: str, name: str, advance: Callable[[], No
 def _effect(knob: str, moves: Moves, turned: Callable[[str, Any], Scene]) -> KnobEffect:
     levels = tuple(MEASURED[moves.measure](turned(knob, value)).level(value) for value in moves.values)
     return KnobEffect(knob=knob, measure=moves.measure, direction=moves.direction, levels=levels)
-
-
-def moving_knobs(task: Task[Any]) -> list[dataclasses.Field[Any]]:
-    """Return the knobs that say what they move."""
-    return [one for one in dataclasses.fields(task.knobs) if one.metadata.get("moves") is not None]

@@ -76,6 +76,15 @@ class Demonstrator(Protocol):
         """Return the text of a response."""
 
 
+@dataclass(frozen=True)
+class Moves:
+    """What a knob is named after: a measure of `cairn.evidence.difficulty`, and where it goes from value to value."""
+
+    measure: str
+    direction: Literal["up", "down"]
+    values: tuple[Any, ...]
+
+
 K = TypeVar("K")
 
 
@@ -112,6 +121,7 @@ class Task(Generic[K]):
     prompts: tuple[Prompt, ...] = ("windowed", "history")
     evaluate_on: Callable[[K, int], Any] | None = None
     rows: Callable[[K], tuple[int, int]] | None = None
+    moves: Mapping[str, Moves] = field(default_factory=dict)  # by knob: what it is named after
 
     def make_knobs(self, values: Mapping[str, Any]) -> K:
         """Make knobs from plain values. Raises UserError for an unknown name or a value of the wrong type."""
@@ -145,18 +155,9 @@ def require(package: str, extra: str = "tasks") -> None:
         )
 
 
-@dataclass(frozen=True)
-class Moves:
-    """What a knob is named after: a measure of `cairn.evidence.difficulty`, and where it goes from value to value."""
-
-    measure: str
-    direction: Literal["up", "down"]
-    values: tuple[Any, ...]
-
-
-def knob(default: Any, meaning: str, moves: Moves | None = None) -> Any:
-    """Return a field of a `Knobs` class; `cairn tasks` prints its meaning, `cairn difficulty` turns it."""
-    return field(default=default, metadata={"meaning": meaning, "moves": moves})
+def knob(default: Any, meaning: str) -> Any:
+    """Return a field of a `Knobs` class; `cairn tasks` prints its meaning."""
+    return field(default=default, metadata={"meaning": meaning})
 
 
 def paragraphs(text: str | None, count: int) -> tuple[str, ...]:

@@ -58,43 +58,15 @@ FUNCTION_WORDS = [
 class Knobs:
     """What makes an instance hard. Defaults are the protocol's `quest`; each field's metadata has its meaning."""
 
-    horizon: int = knob(
-        24, "turns, 8 to 200: length of the trajectory", Moves("decision_share", "down", (16, 24, 48, 96))
-    )
-    forks: int = knob(6, "number of decisions that matter", Moves("guessing_success", "down", (2, 4, 6, 8)))
-    place: Literal["spread", "early", "late"] = knob(
-        "spread", "where the forks stand: spread, early or late", Moves("turns_to_end", "down", PLACES)
-    )
-    loops: float = knob(
-        0.34,
-        "share of forks whose wrong exit leads back instead of being fatal",
-        Moves("error_cost", "down", (0.0, 0.34, 0.67, 1.0)),
-    )
-    slip: float = knob(
-        0.02,
-        "chance that the world does a random option instead: stochastic transitions",
-        Moves("best_success", "down", (0.0, 0.02, 0.1, 0.2)),
-    )
-    fog: float = knob(
-        0.5,
-        "share of forks whose sign is hidden, to be read on a note before: partial observability",
-        Moves("forgetful_success", "down", SHARES),
-    )
-    mix: float = knob(
-        0.5,
-        "share of routine rooms that ask for a plan, tool or format action: mixed actions",
-        Moves("effective_phrases", "up", SHARES),
-    )
-    veil: float = knob(
-        1.0,
-        "share of forks after which no omen tells right from wrong: no intermediate feedback",
-        Moves("feedback_bits", "down", SHARES),
-    )
-    revisit: float = knob(
-        1.0,
-        "share of visits whose raw observation recurs; the others carry a stamp (not prompted)",
-        Moves("recurring_share", "up", SHARES),
-    )
+    horizon: int = knob(24, "turns, 8 to 200: length of the trajectory")
+    forks: int = knob(6, "number of decisions that matter")
+    place: Literal["spread", "early", "late"] = knob("spread", "where the forks stand: spread, early or late")
+    loops: float = knob(0.34, "share of forks whose wrong exit leads back instead of being fatal")
+    slip: float = knob(0.02, "chance that the world does a random option instead: stochastic transitions")
+    fog: float = knob(0.5, "share of forks whose sign is hidden, to be read on a note before: partial observability")
+    mix: float = knob(0.5, "share of routine rooms that ask for a plan, tool or format action: mixed actions")
+    veil: float = knob(1.0, "share of forks after which no omen tells right from wrong: no intermediate feedback")
+    revisit: float = knob(1.0, "share of visits whose raw observation recurs; the others carry a stamp (not prompted)")
 
     def __post_init__(self) -> None:
         for name in ("loops", "slip", "fog", "mix", "veil", "revisit"):
@@ -396,10 +368,23 @@ def known_value(words: list[str], kind: str) -> str | None:
     return memory[memory.index(kind) + 1] if kind in memory else None
 
 
+MOVES = {
+    "horizon": Moves("decision_share", "down", (16, 24, 48, 96)),
+    "forks": Moves("guessing_success", "down", (2, 4, 6, 8)),
+    "place": Moves("turns_to_end", "down", PLACES),
+    "loops": Moves("error_cost", "down", (0.0, 0.34, 0.67, 1.0)),
+    "slip": Moves("best_success", "down", (0.0, 0.02, 0.1, 0.2)),
+    "fog": Moves("forgetful_success", "down", SHARES),
+    "mix": Moves("effective_phrases", "up", SHARES),
+    "veil": Moves("feedback_bits", "down", SHARES),
+    "revisit": Moves("recurring_share", "up", SHARES),
+}
+
 TASK = Task(
     about=paragraphs(__doc__, 2),
     horizon="the knob `horizon`: a walk that has not ended by then is not paid",
     knobs=Knobs,
+    moves=MOVES,
     tiny=Knobs(horizon=8, forks=1, fog=0.0),
     build=build,
     vocabulary=vocabulary,
