@@ -9,8 +9,10 @@ import torch
 
 from cairn.interchange import Layout, to_rollouts
 from cairn.lab.controls import (
+    CreditShuffledInGroup,
     ExactCredit,
     NullControl,
+    ShuffledAgents,
     ShuffledCredit,
     ShuffledObservations,
     ShuffledTurnScores,
@@ -105,6 +107,30 @@ def test_shuffled_observations_keep_the_sizes_of_anchor_groups() -> None:
     assert not torch.equal(GiGPO().credit(rollouts).advantages, GiGPO().credit(shuffled).advantages)
 
 
+def test_shuffled_agents_keep_their_numbers_of_turns() -> None:
+    rollouts = to_rollouts(sample_rollouts())
+    before, after = (one.require("agent_ids") for one in (rollouts, ShuffledAgents().rollouts(rollouts)))
+    assert not torch.equal(before, after)
+    assert torch.equal(before[~rollouts.turn_mask], after[~rollouts.turn_mask])
+    counts = (pair_groups(rollouts.group_ids, one)[rollouts.turn_mask].bincount().tolist() for one in (before, after))
+    assert next(counts) == next(counts)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_credit_that_is_shuffled_in_its_group_stays_there_and_on_trained_turns(layout: Layout) -> None:
+    rollouts = to_rollouts(sample_rollouts(), layout).replace(draw_seed=3)
+    trained = rollouts.action_mask & (rollouts.turn_ids == 1)
+    credit = Credit(_distinct(rollouts).advantages * trained, trained)
+    shuffled = CreditShuffledInGroup().credit(credit, rollouts)
+    assert shuffled.loss_mask is credit.loss_mask
+    assert not shuffled.advantages[~trained].any()
+    assert not torch.equal(shuffled.advantages, credit.advantages)
+    before, after = (rollouts.mean_over_turns(one.advantages) for one in (credit, shuffled))
+    for group in rollouts.group_ids.unique():
+        mine = rollouts.group_ids == group
+        assert torch.equal(before[mine].flatten().sort().values, after[mine].flatten().sort().values)
+
+
 def test_shuffled_turn_values_stay_in_their_rollout() -> None:
     rollouts = to_rollouts(sample_rollouts())
     shuffled = ShuffledTurnValues().rollouts(rollouts)
@@ -134,7 +160,14 @@ def test_shuffled_turn_scores_stay_in_their_rollout_or_group(within: Literal["ro
 
 @pytest.mark.parametrize(
     "null",
-    [ShuffledCredit(), ShuffledCredit(unit="token"), ShuffledObservations(), ShuffledTurnValues()],
+    [
+        ShuffledCredit(),
+        ShuffledCredit(unit="token"),
+        CreditShuffledInGroup(),
+        ShuffledObservations(),
+        ShuffledAgents(),
+        ShuffledTurnValues(),
+    ],
     ids=lambda null: type(null).__name__,
 )
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -64,18 +64,37 @@ class ShuffledCredit(NullControl):
 
 
 @dataclass(frozen=True)
+class CreditShuffledInGroup(NullControl):
+    """Permutes a rule's own turn credits among all trained turns of a task group: for rules that train a turn of each.
+
+    Where only one turn of a rollout is trained, `ShuffledCredit` would leave its credit in place.
+    """
+
+    def credit(self, credit: Credit, rollouts: Rollouts) -> Credit:
+        """Permute with the batch's own random draw."""
+        generator = torch.Generator().manual_seed(rollouts.draw_seed)
+        trained = rollouts.mean_over_turns(credit.trained(rollouts.action_mask).float()) > 0
+        turns = rollouts.mean_over_turns(credit.advantages)
+        shuffled = permute_groups(turns, trained, rollouts.group_ids, generator)
+        return Credit(rollouts.spread_turns(shuffled), credit.loss_mask)
+
+
+@dataclass(frozen=True)
 class ShuffledObservations(NullControl):
     """Permutes the observation keys inside each task group: anchor groups of the same sizes, of unrelated turns."""
 
     def rollouts(self, rollouts: Rollouts) -> Rollouts:
         """Permute among the turns that took place, within each group."""
-        keys, mask = rollouts.require("observation_keys").clone(), rollouts.turn_mask
-        generator = torch.Generator().manual_seed(rollouts.draw_seed)
-        for group in set(rollouts.group_ids.tolist()):
-            member = mask & (rollouts.group_ids == group)[:, None]
-            chosen = keys[member]
-            keys[member] = chosen[torch.randperm(chosen.numel(), generator=generator)]
-        return rollouts.replace(observation_keys=keys)
+        return rollouts.replace(observation_keys=_shuffled_turns(rollouts.require("observation_keys"), rollouts))
+
+
+@dataclass(frozen=True)
+class ShuffledAgents(NullControl):
+    """Permutes who acted inside each task group: every agent keeps its number of turns, but they are anybody's."""
+
+    def rollouts(self, rollouts: Rollouts) -> Rollouts:
+        """Permute among the turns that took place, within each group."""
+        return rollouts.replace(agent_ids=_shuffled_turns(rollouts.require("agent_ids"), rollouts))
 
 
 @dataclass(frozen=True)
@@ -106,11 +125,7 @@ class ShuffledTurnScores(NullControl):
         scores, mask = rollouts.require("turn_scores"), rollouts.turn_mask
         if self.within == "rollout":
             return rollouts.replace(turn_scores=permute_rows(scores, mask, generator))
-        dealt = scores.clone()
-        for group in rollouts.group_ids.unique():
-            member = mask & (rollouts.group_ids == group)[:, None]
-            dealt[member] = scores[member][torch.randperm(int(member.sum()), generator=generator)]
-        return rollouts.replace(turn_scores=dealt)
+        return rollouts.replace(turn_scores=permute_groups(scores, mask, rollouts.group_ids, generator))
 
 
 def permute_rows(values: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
@@ -121,6 +136,21 @@ def permute_rows(values: Tensor, mask: Tensor, generator: torch.Generator) -> Te
     result = torch.nn.functional.pad(values, (0, 1))
     picked = values.gather(1, source)
     return result.scatter(1, target, torch.where(target < mask.shape[1], picked, 0.0))[:, :-1]
+
+
+def permute_groups(values: Tensor, mask: Tensor, groups: Tensor, generator: torch.Generator) -> Tensor:
+    """Permute the masked entries of all rows of a group, (R,) long, among each other. (R, K), others unchanged."""
+    result = values.clone()
+    for group in groups.unique():
+        member = mask & (groups == group)[:, None]
+        result[member] = values[member][torch.randperm(int(member.sum()), generator=generator)]
+    return result
+
+
+def _shuffled_turns(values: Tensor, rollouts: Rollouts) -> Tensor:
+    """Permute (R, K) among the turns that took place in each task group, with the batch's own random draw."""
+    generator = torch.Generator().manual_seed(rollouts.draw_seed)
+    return permute_groups(values, rollouts.turn_mask, rollouts.group_ids, generator)
 
 
 def _shuffle_turns(advantages: Tensor, rollouts: Rollouts, generator: torch.Generator) -> Tensor:
