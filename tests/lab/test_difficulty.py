@@ -11,7 +11,7 @@ import pytest
 
 from cairn.errors import UserError
 from cairn.evidence.difficulty import DifficultyTable, KnobEffect, Level, difficulty_root, read_difficulties
-from cairn.lab.difficulty import MEASURED, Scene, Tally, measure, ratio
+from cairn.lab.difficulty import MEASURED, Scene, Tally, _recurring, measure, ratio
 from cairn.lab.exact import occupancy
 from cairn.lab.protocol import read_protocol
 from cairn.lab.tasks import find
@@ -173,3 +173,7 @@ def _figures(table: DifficultyTable) -> dict[str, float]:
 def test_every_knob_of_quest_moves_what_it_is_named_after() -> None:
     effects = {effect.knob: effect.moves for effect in TABLES["quest"].effects}
     assert effects == dict.fromkeys((field.name for field in dataclasses.fields(Knobs)), True)
+
+
+def test_a_turn_recurs_if_its_observation_does_and_carries_no_stamp() -> None:
+    assert _recurring(np.array([3, 3, 5, -1, -1])) == (2.0, 5.0)
