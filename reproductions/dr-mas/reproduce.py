@@ -73,7 +73,7 @@ REPRODUCTION = Reproduction(
             direction="less",
             margin=0.5,
             basis="dr-mas#fewer-gradient-spikes",
-            why="A spike is a gradient far above the usual: the largest norm of the run, before clipping, over the median. "
+            why="A spike is a gradient far above the usual: the largest norm of a run, unclipped, over the median. "
             "The margin is half a typical gradient.",
         ),
         Claim(
