@@ -39,7 +39,8 @@ def render(tables: Mapping[str, DifficultyTable]) -> str:
         " ask. Knob, measure, direction and values stand in the task's code; a knob ",
         element("em", "moves"),
         " its measure if it goes on from value to value in that direction and the 95 % intervals of the first and the "
-        "last value lie apart.",
+        "last value lie apart. The skilled walker of the measures is the task's own faultless teacher, who knows every "
+        "rule and reads what the prompt holds.",
     )
     parts = [_task(found) for found in tables.values()] or [paragraph("Nothing has been measured yet.")]
     return "\n\n".join(["# What the knobs move", about, *parts]) + "\n"
