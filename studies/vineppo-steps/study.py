@@ -104,8 +104,8 @@ STUDY = Reproduction(
             metric="sign_accuracy",
             margin=0.02,
             basis="vineppo#critics-rank-near-chance",
-            why="On steps whose exact advantage under the initial policy is not negligible. The fidelity table, published "
-            "before this was declared, measures the same with other draws.",
+            why="On steps whose exact advantage under the initial policy is not negligible. The fidelity table, "
+            "which is older than this declaration, measures the same with other draws.",
         ),
         Claim(
             id="places-carry-it",
