@@ -62,8 +62,9 @@ class Services(Protocol):
         """Play each rollout again, with the same dice, without some agents; the others speak anew.
 
         rollouts: as `rollouts()` returned them in this update. absent: bool, (R, A) or (A,), the agents who are left
-        out of each. Returns as many rollouts in the same order, with the turns of those who were there and the return
-        that they earned (no `state_handles`). Needs `agent_ids`.
+        out of each; agents beyond the last one named, who need not have acted in the batch, are there. Returns as many
+        rollouts in the same order, with the turns of those who were there and the return that they earned (no
+        `state_handles`). Needs `agent_ids`.
         """
 
     def returns_without(self, rollouts: Rollouts, absent: Tensor) -> Tensor:

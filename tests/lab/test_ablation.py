@@ -173,11 +173,20 @@ def test_the_second_batch_of_an_update_is_paired_with_its_own_dice(crew: Languag
         services.ablated(cut, leave_out())
 
 
+def test_agents_beyond_the_last_one_named_are_there(crew: LanguageModel) -> None:
+    services = open_services(crew, [relay.build(Knobs(), 0)], 40)
+    batch = services.rollouts()
+    absent = torch.tensor([False, True])
+    for leave in (services.returns_without, lambda *of: services.ablated(*of).returns):
+        assert torch.equal(leave(batch, absent), leave(batch, leave_out(1)))
+        assert torch.equal(leave(batch, absent.expand(40, 2)), leave(batch, leave_out(1)))
+
+
 def test_who_cannot_be_left_out_is_said(crew: LanguageModel) -> None:
     services = open_services(crew, [relay.build(Knobs(), 0)], 2)
     batch = services.rollouts()
     with pytest.raises(UserError, match="6 agents"):
-        services.ablated(batch, torch.ones(5, dtype=torch.bool))
+        services.ablated(batch, torch.ones(7, dtype=torch.bool))
     alone = load(embedded_model("quest"))
     player = WindowedForm(alone.tokenizer).player(alone, [quest.build(quest.Knobs(), 0)])
     rng = np.random.default_rng(0)

@@ -52,8 +52,9 @@ class Ablated(Episodes):
 def replay(player: Any, episodes: Episodes, absent: BoolArray, rng: np.random.Generator) -> Ablated:
     """Play each of `episodes` again with `rng`, in the state in which it was for them, without the agents `absent`.
 
-    absent: (R, A) or (A,), who is left out of each. Raises UserError where the task tells no agents apart, where the
-    prompt form cannot leave any out, or where `absent` does not fit the agents.
+    absent: (R, A) or (A,), who is left out of each; agents beyond the last one that it names are there, since a batch
+    need not show the whole team. Raises UserError where the task tells no agents apart, where the prompt form cannot
+    leave any out, or where `absent` does not fit the agents.
     """
     player, absent = _check(player, episodes, absent)
     return close_gaps(player.play_without(episodes.instance, absent, rng), player.worlds)
@@ -90,11 +91,13 @@ def _check(player: Any, episodes: Episodes, absent: BoolArray) -> tuple[TeamPlay
         repair = "Use the windowed prompt."
         raise UserError("agents cannot be left out in this prompt form", repair=repair)
     team(player.worlds)
-    shape = episodes.instance.size, player.worlds.n_agents
-    if absent.shape not in (shape, shape[1:]):
-        repair = f"Give one entry for each of the {shape[1]} agents, or that for each of the {shape[0]} rollouts."
+    rollouts, agents = episodes.instance.size, player.worlds.n_agents
+    if absent.ndim not in (1, 2) or absent.shape[-1] > agents or absent.shape[:-1] not in ((), (rollouts,)):
+        repair = f"Give one entry for each of the {agents} agents, or that for each of the {rollouts} rollouts."
         raise UserError("who is absent has the wrong shape", value=tuple(absent.shape), repair=repair)
-    return player, np.broadcast_to(absent, shape)
+    everybody = np.zeros((rollouts, agents), dtype=bool)
+    everybody[:, : absent.shape[-1]] = absent
+    return player, everybody
 
 
 def _understood(root: IntArray, child: IntArray, tokens: IntArray, lengths: IntArray) -> IntArray:
