@@ -15,14 +15,17 @@ from cairn.lab.controls import (
     ShuffledAgents,
     ShuffledCredit,
     ShuffledObservations,
+    ShuffledPreferences,
     ShuffledTurnScores,
     ShuffledTurnValues,
+    ShuffledValues,
     permute_rows,
 )
 from cairn.methods.gigpo import GiGPO
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.ops.groups import pair_groups
+from cairn.ops.preferences import preference_pairs
 from cairn.rollouts import Credit, Rollouts
 from cairn.testing import Check, contract, sample_rollouts
 from cairn.testing.samples import cut
@@ -158,6 +161,29 @@ def test_shuffled_turn_scores_stay_in_their_rollout_or_group(within: Literal["ro
     assert not torch.equal(shuffled, scores)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_shuffled_values_stay_on_the_tokens_of_their_rollout(layout: Layout) -> None:
+    rollouts = to_rollouts(sample_rollouts(), layout)
+    shuffled, index = ShuffledValues().rollouts(rollouts), rollouts.action_index()
+    before, after = (batch.require("values").flatten()[index.flat] for batch in (rollouts, shuffled))
+    for was, now, mask in zip(before, after, index.mask, strict=True):
+        assert sorted(was[mask].tolist()) == sorted(now[mask].tolist())
+    assert not torch.equal(before, after)
+
+
+def test_shuffled_preferences_stay_in_their_group_and_keep_their_shape() -> None:
+    rollouts = to_rollouts(sample_rollouts())
+    rollouts = rollouts.replace(pairs=preference_pairs(rollouts.returns, rollouts.group_ids, "all"))
+    pairs, moved = rollouts.require("pairs"), ShuffledPreferences().rollouts(rollouts).require("pairs")
+    assert torch.equal(rollouts.group_ids[moved], rollouts.group_ids[pairs])
+    assert not torch.equal(moved, pairs)
+    for side in (0, 1):
+        wins, now = (chosen[:, side].bincount(minlength=len(rollouts.group_ids)) for chosen in (pairs, moved))
+        assert sorted(wins.tolist()) == sorted(now.tolist())
+    again = ShuffledPreferences().rollouts(rollouts.replace(draw_seed=1)).require("pairs")
+    assert not torch.equal(again, moved)
+
+
 @pytest.mark.parametrize(
     "null",
     [
@@ -167,6 +193,7 @@ def test_shuffled_turn_scores_stay_in_their_rollout_or_group(within: Literal["ro
         ShuffledObservations(),
         ShuffledAgents(),
         ShuffledTurnValues(),
+        ShuffledValues(),
     ],
     ids=lambda null: type(null).__name__,
 )

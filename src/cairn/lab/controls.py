@@ -128,6 +128,33 @@ class ShuffledTurnScores(NullControl):
         return rollouts.replace(turn_scores=permute_groups(scores, mask, rollouts.group_ids, generator))
 
 
+@dataclass(frozen=True)
+class ShuffledValues(NullControl):
+    """Permutes a critic's values among the action tokens of each rollout: the right numbers, for the wrong states.
+
+    Where the critic's own targets lean on its values, it is fitted to targets of the permuted ones.
+    """
+
+    def rollouts(self, rollouts: Rollouts) -> Rollouts:
+        """Permute with the batch's own random draw."""
+        generator = torch.Generator().manual_seed(rollouts.draw_seed)
+        index = rollouts.action_index()
+        moved = permute_rows(index.pack(rollouts.require("values")), index.mask, generator)
+        return rollouts.replace(values=index.unpack(moved))
+
+
+@dataclass(frozen=True)
+class ShuffledPreferences(NullControl):
+    """Permutes inside each task group whom the pairs are about: as many preferences, between the wrong rollouts."""
+
+    def rollouts(self, rollouts: Rollouts) -> Rollouts:
+        """Permute with the batch's own random draw."""
+        pairs, every = rollouts.require("pairs"), torch.arange(len(rollouts.group_ids))[:, None]
+        generator = torch.Generator().manual_seed(rollouts.draw_seed)
+        instead = permute_groups(every, torch.ones_like(every, dtype=torch.bool), rollouts.group_ids, generator)
+        return rollouts.replace(pairs=instead[:, 0][pairs])
+
+
 def permute_rows(values: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
     """Permute each row's masked entries among themselves. Both (R, L). Returns (R, L), unmasked entries unchanged."""
     draw = torch.rand(mask.shape, generator=generator)
