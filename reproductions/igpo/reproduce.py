@@ -120,7 +120,7 @@ REPRODUCTION = Reproduction(
         ),
         Claim(
             id="over-merged",
-            text="It matters that gains are credited to turns: added to the outcome of a whole rollout, they teach less.",
+            text="It matters that gains are credited to turns: added to a whole rollout's outcome, they teach less.",
             arm="paper",
             control="merged",
             margin=0.02,
