@@ -130,6 +130,14 @@ def test_the_spread_of_returns_is_that_of_the_batch_before_the_filter(trainer: A
     assert list(run)[-1].extra["batch_return"] == 0.0
 
 
+def test_the_distance_to_the_initial_policy_is_zero_at_first_and_grows(trainer: Any) -> None:
+    run = trainer(GRPO())
+    assert run.step(0)["kl_nats"] == pytest.approx(0.0, abs=1e-4)
+    for update in range(1, 6):
+        last = run.step(update)["kl_nats"]
+    assert last > 1e-3
+
+
 def test_a_batch_in_which_nothing_was_said_makes_no_step(trainer: Any) -> None:
     @dataclass(frozen=True)
     class Silent(GRPO):

@@ -56,7 +56,7 @@ def take_fingerprint(reproduction: Reproduction, protocol: Protocol) -> Fingerpr
     values: list[float] = []
     for update in range(FINGERPRINT_UPDATES):
         step = trainer.step(update)
-        values += [step["loss"], step["gradient_norm"]]
+        values += [step[name] for name in ("loss", "gradient_norm") if name in step]  # none where nothing was learnt
     return Fingerprint(values=(*values, trainer.evaluate(FINGERPRINT_UPDATES, {}).success))
 
 

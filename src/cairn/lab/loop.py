@@ -95,6 +95,7 @@ class Trainer:
             critic=critic if "learned_critic" in method.needs else None,
             scorer=None if scorer is None else scorer.open(Site(model, self.form, panel.train, seed)),
             clip_norm=settings.clip_norm,
+            critic_learning_rate=settings.critic_learning_rate,
         )
         self._optimiser = torch.optim.AdamW(
             self._models.policy.network.parameters(), lr=settings.learning_rate, weight_decay=0.0
@@ -142,6 +143,7 @@ class Trainer:
             "batch_return": float(rollouts.returns.mean()),
             **spread,
             **_mean_entropy(rollouts),
+            **_distance(rollouts),
         }
 
     def evaluate(self, update: int, extra: dict[str, float]) -> Point:
@@ -225,3 +227,11 @@ def _return_spread(rollouts: Rollouts) -> dict[str, float]:
 def _mean_entropy(rollouts: Rollouts) -> dict[str, float]:
     spoken = rollouts.require("entropies")[rollouts.action_mask]
     return {"entropy_nats": float(spoken.mean())} if spoken.numel() else {}
+
+
+def _distance(rollouts: Rollouts) -> dict[str, float]:
+    """KL to the initial policy, nats a rollout, where its log-probs are there: the mean of the rollouts' log-ratios."""
+    reference = rollouts.logprobs_reference
+    if reference is None:
+        return {}
+    return {"kl_nats": float(rollouts.sum_over_rollouts(rollouts.logprobs_behaviour - reference).mean())}
