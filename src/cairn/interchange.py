@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cairn.errors import UserError
 from cairn.evidence.rollout_format import RolloutRow, TurnRow, read_rollouts
-from cairn.method import Given, Method
+from cairn.method import ActionValues, Given, Method
 from cairn.ops.batches import select
 from cairn.rollouts import NotCollectedError, Rollouts, UndeclaredNeedError
 
@@ -138,6 +138,23 @@ class Playback:
         """Return the mean squared error of the logged values."""
         self._use("learned_critic")
         return float((targets - self._rollouts.require("values"))[rollouts.action_mask].square().mean())
+
+    def action_values(self, rollouts: Rollouts, *, lagging: bool = False) -> ActionValues:  # noqa: ARG002 - one is logged
+        """(R, K, 2) twice, both heads alike: the logged values before a turn's last token, and before its first."""
+        self._use("action_critic")
+        values, batch = self._logged("values", rollouts, "learned_critic"), rollouts.replace(needs=None)
+        both = batch.sum_over_turns(values * batch.turn_ends()), batch.first_of_turns(values)
+        return ActionValues(*(each[..., None].expand(*each.shape, 2) for each in both))
+
+    def fit_action_values(
+        self,
+        rollouts: Rollouts,
+        targets: ActionValues,
+        teaches_states: Tensor,  # noqa: ARG002
+        follow: float,  # noqa: ARG002
+    ) -> float:
+        """Return the squared error of the logged values of actions; nothing is fitted."""
+        return float((targets.actions - self.action_values(rollouts).actions).square().sum())
 
     def ablated(self, rollouts: Rollouts, absent: Tensor) -> Rollouts:
         """Return `rollouts` with other returns; everybody's turns stay."""

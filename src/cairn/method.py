@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +25,13 @@ STAGES = ("collect", "filter", "reward", "credit", "loss", "fit")
 
 # What may be put before the rows of a batch before they are scored again.
 Given = Literal["nothing", "outcome", "success", "failure", "hint", "answer"]
+
+
+class ActionValues(NamedTuple):
+    """What a critic of actions thinks of each turn, by each of two heads; 0 where nothing was said."""
+
+    actions: Tensor  # (R, K, 2) of what was said, in its state
+    states: Tensor  # (R, K, 2) of the state before it
 
 
 class Services(Protocol):
@@ -56,6 +63,23 @@ class Services(Protocol):
         """Take one optimiser step of the critic towards `targets` (B, T) on action tokens; return the squared error.
 
         Needs `learned_critic`.
+        """
+
+    def action_values(self, rollouts: Rollouts, *, lagging: bool = False) -> ActionValues:
+        """Ask a critic of actions, or the copy that lags behind it, what it thinks of each turn.
+
+        It starts from the initial policy's body, with heads that differ. Needs `action_critic`, and `learned_critic`
+        beside it: the critic of this run is this one, so that no batch comes with `values`.
+        """
+
+    def fit_action_values(
+        self, rollouts: Rollouts, targets: ActionValues, teaches_states: Tensor, follow: float
+    ) -> float:
+        """Take one optimiser step of the critic of actions towards `targets`, and let its copy follow.
+
+        teaches_states: (R,) bool, the rollouts on which the heads of states learn; those of actions learn on all.
+        follow: how much of the way to the critic its copy goes. Returns the squared error before the step, summed over
+        heads. Needs `action_critic`.
         """
 
     def ablated(self, rollouts: Rollouts, absent: Tensor) -> Rollouts:

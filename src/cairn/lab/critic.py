@@ -14,6 +14,11 @@ from cairn.lab.model import LanguageModel, model_cost
 from cairn.rollouts import Rollouts
 
 
+def values_states_alone(needs: frozenset[str]) -> bool:
+    """Say whether a method's critic is a `Critic`, whose values come with each batch, and no critic of actions."""
+    return "learned_critic" in needs and "action_critic" not in needs
+
+
 class Critic:
     """Values of the state before each action token, trained by regression."""
 

@@ -9,7 +9,7 @@ from typing import final
 from torch import Tensor
 
 from cairn.lab.guard import billed
-from cairn.method import Given, Services
+from cairn.method import ActionValues, Given, Services
 from cairn.rollouts import Rollouts, UndeclaredNeedError
 
 
@@ -46,6 +46,18 @@ class Door:
         """See `cairn.method.Services.fit_critic`."""
         with self._open("learned_critic") as inside:
             return inside.fit_critic(rollouts, targets)
+
+    def action_values(self, rollouts: Rollouts, *, lagging: bool = False) -> ActionValues:
+        """See `cairn.method.Services.action_values`."""
+        with self._open("action_critic") as inside:
+            return inside.action_values(rollouts, lagging=lagging)
+
+    def fit_action_values(
+        self, rollouts: Rollouts, targets: ActionValues, teaches_states: Tensor, follow: float
+    ) -> float:
+        """See `cairn.method.Services.fit_action_values`."""
+        with self._open("action_critic") as inside:
+            return inside.fit_action_values(rollouts, targets, teaches_states, follow)
 
     def ablated(self, rollouts: Rollouts, absent: Tensor) -> Rollouts:
         """See `cairn.method.Services.ablated`."""

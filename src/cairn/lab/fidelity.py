@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cairn.lab.controls import NullControl
 from cairn.lab.credit_figures import compare_credit
-from cairn.lab.critic import Critic
+from cairn.lab.critic import Critic, values_states_alone
 from cairn.lab.forms import prompt_form
 from cairn.lab.guard import at_work
 from cairn.lab.instance import Instance
@@ -99,7 +99,12 @@ class CreditSource:
         critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
         self.rule, self._group_size = rule, settings.group_size
         self._memory: Any = None  # the method's, as the last batch of `prepare` left it
-        self._models = Models(model, model, critic if "learned_critic" in rule.method.needs else None)
+        self._models = Models(
+            model,
+            model,
+            critic if values_states_alone(rule.method.needs) else None,
+            critic_learning_rate=settings.critic_learning_rate,
+        )
 
     def open(self, batch: Batch, ledger: Ledger) -> TabularServices:
         """Open the services of one batch."""

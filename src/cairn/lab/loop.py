@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cairn.lab.controls import NullControl
-from cairn.lab.critic import Critic
+from cairn.lab.critic import Critic, values_states_alone
 from cairn.lab.forms import prompt_form
 from cairn.lab.guard import at_work
 from cairn.lab.ledger import Ledger
@@ -92,7 +92,7 @@ class Trainer:
         self._models = Models(
             policy=dataclasses.replace(model, network=copy.deepcopy(model.network)),
             reference=model,
-            critic=critic if "learned_critic" in method.needs else None,
+            critic=critic if values_states_alone(method.needs) else None,
             scorer=None if scorer is None else scorer.open(Site(model, self.form, panel.train, seed)),
             clip_norm=settings.clip_norm,
             critic_learning_rate=settings.critic_learning_rate,

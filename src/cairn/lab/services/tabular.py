@@ -13,7 +13,7 @@ from torch import Tensor
 from cairn.lab import montecarlo
 from cairn.lab.ablation import replay, returns_without
 from cairn.lab.bills import Bills
-from cairn.lab.critic import Critic
+from cairn.lab.critic import Critic, values_states_alone
 from cairn.lab.door import Door
 from cairn.lab.episodes import Branch
 from cairn.lab.exact import ExactCredit
@@ -26,7 +26,7 @@ from cairn.lab.scorers.base import LiveScorer, Transcript, no_scorer
 from cairn.lab.services.branching import kept_turns, shared_tokens, splice
 from cairn.lab.services.models import Models
 from cairn.lab.services.rescoring import hinted, score_answers, score_behind
-from cairn.method import Given
+from cairn.method import ActionValues, Given
 from cairn.rollouts import Rollouts
 
 SAMPLING, FORKS, ESTIMATES, BRANCHES, SCORES = range(5)  # streams of random numbers that must not touch each other
@@ -107,6 +107,20 @@ class TabularServices:
         critic = self._the_critic()
         self._bills.trained(_lengths(rollouts), critic.cost)
         return critic.fit(rollouts, targets)
+
+    def action_values(self, rollouts: Rollouts, *, lagging: bool = False) -> ActionValues:
+        """See `cairn.method.Services.action_values`."""
+        rollouts, critic = rollouts.replace(needs=None), self._models.action_critic
+        self._bills.scored(_lengths(rollouts), critic.cost)
+        return critic.values(rollouts, lagging)
+
+    def fit_action_values(
+        self, rollouts: Rollouts, targets: ActionValues, teaches_states: Tensor, follow: float
+    ) -> float:
+        """See `cairn.method.Services.fit_action_values`."""
+        rollouts, critic = rollouts.replace(needs=None), self._models.action_critic
+        self._bills.trained(_lengths(rollouts), critic.cost)
+        return critic.fit(rollouts, targets, teaches_states, follow)
 
     def turn_scores(self, rollouts: Rollouts) -> Tensor:
         """See `cairn.method.Services.turn_scores`."""
@@ -190,7 +204,7 @@ class TabularServices:
         """Score the batch as far as the method's needs ask for it: reference log-probs, critic values."""
         if "reference_policy" in self._needs:
             rollouts = rollouts.replace(logprobs_reference=self._score_reference(rollouts))
-        if "learned_critic" in self._needs:
+        if values_states_alone(self._needs):
             critic = self._the_critic()
             self._bills.scored(_lengths(rollouts), critic.cost)
             rollouts = rollouts.replace(values=critic.values(rollouts))
