@@ -31,6 +31,7 @@ TURNS = ROW_TOKENS // TURN_TOKENS  # a row is an episode
 ACTION_TOKENS = 5  # the first of each turn
 GROUP = 8
 OBSERVATIONS = 50
+AGENTS = 4
 NETWORK_ROW_TOKENS = 64
 NETWORK_TOKENS = 300_000  # above this, one pass keeps more for its backward pass than small machines have
 FIRST_SEED, INSTANCES = 1000, 4
@@ -201,6 +202,14 @@ def make_rollouts(tokens: int, seed: int = 0) -> Rollouts:
         exact_advantages=random(*turns),
         observation_keys=torch.randint(OBSERVATIONS, turns, generator=rng),
         state_handles=torch.arange(rows * TURNS).reshape(turns),
+        turn_scores=random(*turns),
+        token_scores=-scores(),
+        agent_ids=torch.randint(AGENTS, turns, generator=rng),
+        rollout_ids=torch.arange(rows),
+        parent_ids=torch.full((rows,), -1),
+        fork_turns=torch.zeros(rows, dtype=torch.long),
+        pairs=torch.arange(rows).reshape(-1, 2),
+        imitated=random(rows) < 0.5,
     )
 
 
