@@ -79,12 +79,12 @@ def turn_credit(
 ) -> list[list[float | None]]:
     """Return, for each turn of each rollout, the mean advantage over its tokens; None for a turn without tokens.
 
-    Only the credit stage is run: what a method collects beforehand (values, continuations) must stand in the file.
+    Only the reward and credit stages run: what a method collects beforehand (values, scores) must stand in the file.
     Raises UserError, naming `file`, when it does not, or when a credit is not a finite number.
     """
     rollouts = to_rollouts(rows, layout)
     try:
-        advantages = method.credit(rollouts.declare(method.needs)).advantages
+        advantages = method.credit(method.reward(rollouts.declare(method.needs))).advantages
     except NotCollectedError as error:
         name = FILE_FIELDS.get(error.field)
         repair = f"give `{name}` in every turn" if name else "the file format has no field for it; use another rule"

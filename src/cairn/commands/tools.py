@@ -106,8 +106,9 @@ def credit(
 ) -> None:
     """Print the credit that a rule, at its defaults, gives to each turn of logged rollouts.
 
-    Only the credit stage runs: what a rule collects beforehand (values, continuations) must stand in the file. A
-    turn's credit is the mean advantage of its tokens. With --json, one line for each rollout.
+    Only the reward and credit stages run: what a rule collects beforehand must stand in the file, which has fields for
+    values and none for the scores that a rule may buy. A turn's credit is the mean advantage of its tokens. With
+    --json, one line for each rollout.
     """
     require_run_extra()
     from cairn.interchange import read_rollouts, turn_credit
