@@ -12,7 +12,7 @@ from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 
-# As printed: arXiv 1707.06347, table 3 (gamma, lambda); no whitening there.
+# As printed: arXiv 1707.06347, table 3 (gamma, lambda); advantages are not whitened there.
 PAPER = PPOGAE(gamma=0.99, lambda_=0.95, whiten=False)
 
 REPRODUCTION = Reproduction(

@@ -28,8 +28,8 @@ from cairn.rollouts import Credit, Rollouts
 class PPOGAE(Method):
     """Token-level GAE with a learned critic; see the module for the formula."""
 
-    gamma: float = 1.0  # verl
-    lambda_: float = 1.0  # verl; 0.95 in TRL
+    gamma: float = 1.0  # verl; 0.99 in arXiv 1707.06347
+    lambda_: float = 1.0  # verl; 0.95 in arXiv 1707.06347 and in TRL
     whiten: bool = True  # verl
 
     needs: ClassVar[frozenset[str]] = frozenset({"learned_critic", "reference_policy"})
