@@ -134,6 +134,8 @@ def test_on_a_relay_branches_share_the_transcript_and_only_compared_messages_are
     batch = method.collect(services.door).replace(needs=None)
     turns = relay.Knobs(rounds=1).horizon
     assert len(batch.group_ids) == 8 * (1 + (turns - 1) * (alternatives - 1))
+    left = batch.require("fork_turns")[batch.require("parent_ids") >= 0]
+    assert left.bincount(minlength=turns).tolist() == [0] + [8 * (alternatives - 1)] * (turns - 1)
     assert len(batch.token_ids) == 8 * (turns + (turns - 1) * (alternatives - 1))
     trained = method.credit(batch.declare(method.needs)).trained(batch.action_mask)
     assert bool(trained.any(1).all())
