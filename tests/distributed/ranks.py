@@ -48,10 +48,12 @@ def drawn(rollouts: Rollouts) -> Credit:
 
 
 def answers(part: Rollouts) -> dict[str, Tensor]:
-    """Return every statistic and every rule's credit."""
+    """Return every statistic and every rule's credit; pairs are formed by each rank on its own, so not those of pairs."""
     found = {name: statistic_over_ranks(one, part.terminal_rewards, part.group_ids) for name, one in STATISTICS.items()}
     for method_id in implemented_ids():
         method = find(method_id)()
+        if "preference_pairs" in method.needs:
+            continue
         found[method_id] = credit_over_ranks(method.credit, part.declare(method.needs)).advantages
     found["drawn"] = credit_over_ranks(
         drawn, part.replace(draw_seed=dist.get_rank() if dist.is_initialized() else 0)

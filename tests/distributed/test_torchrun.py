@@ -34,7 +34,12 @@ def _parts(batch: Rollouts) -> dict[str, list[Tensor]]:
 
 @pytest.fixture(scope="module")
 def batch() -> Rollouts:
-    return to_rollouts(sample_rollouts())
+    """Logged rollouts, with what a `collect` stage may have found out about turns and tokens."""
+    logged = to_rollouts(sample_rollouts())
+    rng = torch.Generator().manual_seed(0)
+    turns, tokens = (torch.rand(s, generator=rng).double() for s in (logged.turn_mask.shape, logged.token_ids.shape))
+    imitated = torch.rand(len(logged.group_ids), generator=rng) < 0.5
+    return logged.replace(turn_scores=turns, token_scores=tokens * logged.action_mask, imitated=imitated)
 
 
 @pytest.fixture(scope="module")
