@@ -11,14 +11,15 @@ are that rollouts with another outcome do not have.
 Shapes: contributions, step rewards (R, K), advantages (B, T). Source: arXiv 2505.20732, abstract (the full text was not
 read); WangHanLinHenry/SPA-RL-Agent:prm/train_our_progress_model.py (the loss; a linear layer at a turn's last token),
 prm/rl_data_org.py (grounding), ppo/step_ppotrainer.py (where the rewards stand). gamma 1, lambda 0.95 and whitening are
-those of trl 0.10.1, since the authors' PPO configuration is not public. What differs: the estimator, a copy of the
-initial policy's body with linear heads, learns online, `estimator_steps` on each batch before it says what the turns of
-that batch contributed; the authors fit theirs once, on stored rollouts, and annotate and train on these. That nothing
-happened is read from a raw observation that stays as it was; the code looks for a phrase. KL stands in the loss, as for
-every arm. The released WebShop script puts the outcome less the mean of the task's other rollouts in the place of every
-c_k, and the released trainer multiplies r_k by the turns that follow, so that the last turn gets 0 (`contributions`,
-`times_remaining`). Limits: at gamma 1 and lambda 0, without grounding and with an estimator that fits, the advantages
-of a rollout's tokens sum to R - V_0; with the outcome in the last turn and nothing else, it would be `ppo-gae`.
+those of trl 0.10.1, since the authors' PPO configuration is not public. What differs: estimator and critic are heads
+of one copy of the initial policy's body, read at the end of a turn and before it (the value counts for all tokens of
+the turn), which learns online, a step on each batch after it was asked; the authors have a model for each, and fit the
+estimator once, on stored rollouts that they then annotate and train on. That nothing happened is read from a raw
+observation that stays as it was; the code looks for a phrase. KL stands in the loss, as for every arm. The released
+WebShop script puts the outcome less the mean of the task's other rollouts in the place of every c_k, and the released
+trainer multiplies r_k by the turns that follow, so that the last turn gets 0 (`contributions`, `times_remaining`).
+Limits: at gamma 1 and lambda 0, without grounding and with an estimator that fits, the advantages of a rollout's tokens
+sum to R - V_0; with the outcome in the last turn (`contributions="outcome"`) and no grounding it is `ppo-gae`.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from torch import Tensor
 from cairn.method import ActionValues, Services
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.ops.groups import leave_one_out
-from cairn.ops.returns import last_steps
-from cairn.rollouts import Rollouts
+from cairn.ops.returns import last_steps, rewards_at_turns
+from cairn.rollouts import Credit, Rollouts
 
 
 def grounding_signal(observations: Tensor, turn_mask: Tensor, worth: float) -> Tensor:
@@ -64,26 +65,35 @@ class SPARL(PPOGAE):
 
     lambda_: float = 0.95  # trl 0.10.1; the authors' configuration is not public
     grounding: float = 0.5  # WangHanLinHenry/SPA-RL-Agent:prm/rl_data_org.py
-    contributions: Literal["estimated", "leave_one_out", "none"] = "estimated"  # paper; the second is released
+    # The paper; the released script; and two baselines, the outcome in the last turn and nothing at all.
+    contributions: Literal["estimated", "leave_one_out", "outcome", "none"] = "estimated"
     times_remaining: bool = False  # arXiv 2505.20732, abstract; True in ppo/step_ppotrainer.py
-    estimator_steps: int = 1  # ours; the authors fit for one epoch, offline
 
     needs: ClassVar[frozenset[str]] = frozenset({"action_critic", "state_keys", "turn_boundaries"}) | PPOGAE.needs
 
     def collect(self, services: Services) -> Rollouts:
-        """Sample the batch, fit the estimator to its outcomes, and ask it what each turn contributed."""
+        """Sample the batch, and ask what each turn contributed and what the state before it is worth."""
         rollouts = services.rollouts()
-        if self.contributions != "estimated":
-            return rollouts
-        for _ in range(self.estimator_steps):
-            said = services.action_values(rollouts)
-            goals = sum_targets(said.actions, rollouts.returns.to(said.actions.dtype))
-            nothing = torch.zeros_like(rollouts.truncated)
-            services.fit_action_values(rollouts, ActionValues(goals, said.states), nothing, 0.0)
-        return rollouts.replace(turn_scores=services.action_values(rollouts).actions.mean(-1))
+        said = services.action_values(rollouts)
+        values = rollouts.spread_turns(said.states.mean(-1))
+        return rollouts.replace(turn_scores=said.actions.mean(-1), values=values)
 
-    def reward(self, rollouts: Rollouts) -> Rollouts:
-        """Pay each turn its contribution and its grounding, and the outcome to nobody."""
+    def credit(self, rollouts: Rollouts) -> Credit:
+        """Credit as PPO does, where every turn is paid its own."""
+        return super().credit(self.paid(rollouts))
+
+    def fit(self, rollouts: Rollouts, services: Services) -> None:
+        """Step down the estimator's loss, and towards the lambda-return from the start of each turn."""
+        said, values = services.action_values(rollouts), rollouts.require("values")
+        shares = said.actions
+        if self.contributions == "estimated":
+            shares = sum_targets(shares, rollouts.returns.to(shares.dtype))
+        returns = rollouts.first_of_turns(self._advantages(self.paid(rollouts)) + values)
+        goals = ActionValues(shares, returns[..., None].expand(said.states.shape))
+        services.fit_action_values(rollouts, goals, torch.ones_like(rollouts.truncated), 0.0)
+
+    def paid(self, rollouts: Rollouts) -> Rollouts:
+        """Return the batch in which each turn is paid r_k, and nothing else is paid."""
         rewards = self.step_rewards(rollouts).to(rollouts.turn_rewards.dtype)
         return rollouts.replace(turn_rewards=rewards, terminal_rewards=torch.zeros_like(rollouts.terminal_rewards))
 
@@ -98,7 +108,9 @@ class SPARL(PPOGAE):
         """Return c_k, (R, K)."""
         if self.contributions == "estimated":
             return rollouts.require("turn_scores")
-        if self.contributions == "none":
-            return torch.zeros_like(rollouts.turn_rewards)
-        alike = leave_one_out(rollouts.returns, rollouts.group_ids)
-        return alike[:, None].expand(rollouts.turn_mask.shape)
+        if self.contributions == "outcome":
+            return rewards_at_turns(rollouts.turn_rewards, rollouts.terminal_rewards, rollouts.turn_mask)
+        outcomes = torch.zeros_like(rollouts.returns)
+        if self.contributions == "leave_one_out":
+            outcomes = leave_one_out(rollouts.returns, rollouts.group_ids)
+        return outcomes[:, None].expand(rollouts.turn_mask.shape)
