@@ -48,7 +48,7 @@ def drawn(rollouts: Rollouts) -> Credit:
 
 
 def answers(part: Rollouts) -> dict[str, Tensor]:
-    """Return every statistic and every rule's credit; pairs are formed by each rank on its own, so not those of pairs."""
+    """Return every statistic and every rule's credit, but for rules on pairs, which each rank forms by itself."""
     found = {name: statistic_over_ranks(one, part.terminal_rewards, part.group_ids) for name, one in STATISTICS.items()}
     for method_id in implemented_ids():
         method = find(method_id)()
