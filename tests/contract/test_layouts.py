@@ -21,7 +21,10 @@ GROUPS = st.lists(st.integers(1, 4), min_size=1, max_size=4)
 
 
 def _seen(method: Method, rollouts: Rollouts) -> tuple[Tensor, Tensor, Tensor]:
-    """Return, by action token in the order of time, the credit and the gradient of the loss; and the loss."""
+    """Return, by trained action token in the order of time, the credit and the gradient of the loss; and the loss.
+
+    A rule may leave rows out of what it collects, and cannot leave out a part of an episode that is one row.
+    """
     collected = method.collect(Playback(rollouts, method.needs))
     if "oracle" in method.needs:  # played back as zeros, which would be the same in any layout
         collected = collected.replace(exact_advantages=rollouts.exact_advantages)
@@ -30,7 +33,9 @@ def _seen(method: Method, rollouts: Rollouts) -> tuple[Tensor, Tensor, Tensor]:
     logprobs = (declared.logprobs_behaviour * 1.2).requires_grad_()
     loss = method.loss(logprobs, declared, credit)
     (gradient,) = torch.autograd.grad(loss, logprobs)
-    return by_action(declared, credit.advantages), by_action(declared, gradient), loss.detach()
+    trained = by_action(declared, credit.trained(declared.action_mask))
+    assert not gradient[~credit.trained(declared.action_mask)].any()
+    return by_action(declared, credit.advantages)[trained], by_action(declared, gradient)[trained], loss.detach()
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
