@@ -9,7 +9,7 @@ from tests.layouts import random_rollouts
 from torch import Tensor
 
 from cairn.methods.grpo import GRPO
-from cairn.ops.groups import pair_groups, standardise, standardise_by_rows, standardise_turns
+from cairn.ops.groups import group_std, pair_groups, standardise, standardise_by_rows, standardise_turns
 
 
 def _tensor(numbers: object) -> Tensor:
@@ -30,6 +30,17 @@ def test_step_rows_count_a_trajectory_once_for_each_turn(scale: bool) -> None:
     mask = torch.arange(3) < torch.from_numpy(turns)[:, None]
     got = standardise_by_rows(torch.from_numpy(returns), torch.zeros(3, dtype=torch.long), mask, scale, 1e-6)
     np.testing.assert_allclose(got.numpy(), (returns - rows.mean()) / spread, atol=1e-12)
+
+
+@pytest.mark.parametrize("correction", [0, 1])
+def test_the_deviation_may_be_that_of_the_population(correction: int) -> None:
+    values, groups = np.array([1.0, 0.0, 0.25, 3.0, 5.0, 7.0]), torch.tensor([0, 0, 0, 1, 1, 2])
+    parts = np.split(values, [3, 5])[:2]
+    expected = [(one - one.mean()) / (one.std(ddof=correction) + 1e-6) for one in parts]
+    got = standardise(_tensor(values), groups, True, 1e-6, correction)
+    np.testing.assert_allclose(got.numpy(), [*np.concatenate(expected), 0.0], atol=1e-12)
+    spread = group_std(_tensor(values), groups, correction).numpy()
+    np.testing.assert_allclose(spread[[0, 3, 5]], [*(one.std(ddof=correction) for one in parts), 0.0], atol=1e-12)
 
 
 def test_step_rows_of_equal_numbers_of_turns_are_trajectories() -> None:
