@@ -14,8 +14,8 @@ from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 
 # What five minutes allow: 6 steps of the critic in an update, and 10 of the 80 updates for it alone.
-SMALL = ArCHer(critic_steps=6, warm_up=10)
-ON_POLICY = ArCHer(critic_steps=6, warm_up=10, stored_updates=0)
+SMALL = ArCHer(critic_steps=6, critic_rollouts=8, warm_up=10)
+ON_POLICY = ArCHer(critic_steps=6, critic_rollouts=8, warm_up=10, stored_updates=0)
 
 REPRODUCTION = Reproduction(
     id="archer",
@@ -63,8 +63,8 @@ REPRODUCTION = Reproduction(
             control="ppo-gae",
             margin=0.02,
             basis="archer#sample-efficiency",
-            why="The paper's central claim is fewer interactions than on-policy methods on tokens; at equal updates all "
-            "arms play as many rollouts, the warm-up included.",
+            why="The paper's central claim is fewer interactions than on-policy methods on tokens; at equal updates "
+            "all arms play as many rollouts, the warm-up included.",
         ),
         Claim(
             id="over-grpo",
@@ -119,7 +119,8 @@ REPRODUCTION = Reproduction(
     deviations=(
         "A small word-level model and FrozenLake as text stand for GPT-2 on Twenty Questions, WebShop and others.",
         "On lake, whose episodes are short: on quest five minutes would not allow enough steps of the critic.",
-        "6 steps of the critic in an update (the code: 50), 10 updates of warm-up of 80 (the code: 20 of 2,000).",
+        "6 steps of the critic in an update, each on 8 rollouts (the code: 50 on 256 utterances).",
+        "10 updates of warm-up of 80 (the code: 20 of 2,000).",
         "The policy and the heads of states learn on the newest batch, which the current policy has just said.",
         "So no new utterance is sampled at stored states, as the code does for both.",
         "One step of the policy in an update; the code takes 3.",
