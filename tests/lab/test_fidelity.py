@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
 from cairn.lab.controls import ExactCredit, NullControl, ShuffledCredit
 from cairn.lab.credit_figures import average_precision, compare_credit
-from cairn.lab.fidelity import measure_fidelity
+from cairn.lab.fidelity import FIT_BATCHES, measure_fidelity
 from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.model import LanguageModel
-from cairn.method import Method
+from cairn.method import Method, Services
 from cairn.methods.gigpo import GiGPO
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.methods.vineppo import VinePPO
+from cairn.rollouts import Rollouts
 
 SETTINGS = TrainSettings(
     updates=1, tasks_per_update=1, group_size=4, learning_rate=1e-3, clip_norm=1.0, evaluate_every=1,
@@ -100,6 +104,34 @@ def test_a_critic_is_fitted_before_it_is_judged(model: LanguageModel, panel: Pan
     found = _fidelity(model, panel, PPOGAE(lambda_=0.0, gamma=1.0, whiten=False))
     assert found["sign_accuracy"] is not None
     assert found["sign_accuracy"] > 0.3
+
+
+@dataclass(frozen=True)
+class Lessons(Method):
+    """Notes the sizes of the groups that it is fitted on."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"reference_policy"})
+    seen: ClassVar[list[list[int]]] = []
+
+    def fit(self, rollouts: Rollouts, services: Services) -> None:  # noqa: ARG002 - a stage
+        self.seen.append(rollouts.group_ids.unique(return_counts=True)[1].tolist())
+
+
+@dataclass(frozen=True)
+class LessonsInPairs(Lessons):
+    """The same, for a rule that needs rollouts of one task to compare."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"reference_policy", "preference_pairs"})
+
+
+def test_a_rule_that_learns_from_pairs_is_fitted_on_groups(model: LanguageModel, panel: Panel) -> None:
+    for method, sizes in (
+        (Lessons(), [1] * len(panel.train)),
+        (LessonsInPairs(), [SETTINGS.group_size] * max(len(panel.train) // SETTINGS.group_size, 1)),
+    ):
+        Lessons.seen.clear()
+        _fidelity(model, panel, method)
+        assert Lessons.seen == [sizes] * FIT_BATCHES
 
 
 def test_measuring_changes_nothing(model: LanguageModel, panel: Panel) -> None:
