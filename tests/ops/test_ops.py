@@ -10,8 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.layouts import random_rollouts
 from torch import Tensor
 
+from cairn.ops.batches import parent_places
 from cairn.ops.groups import group_mean, group_std, standardise
 from cairn.ops.losses import clipped_surrogate, low_variance_kl, masked_mean
 from cairn.ops.returns import discounted_suffix_sum, returns_to_go, rewards_at_turns
@@ -157,3 +159,9 @@ def test_the_masked_mean_divides_by_the_mask() -> None:
     nothing = masked_mean(_tensor([1, 2]).requires_grad_(), torch.zeros(2, dtype=torch.bool))
     assert nothing.item() == 0.0
     nothing.backward()
+
+
+def test_the_places_of_parents_are_found_whatever_the_order_and_one_that_is_not_here_is_the_childs_own() -> None:
+    parents = torch.tensor([7, -1, 40, 7, 99])
+    batch = random_rollouts(0, groups=(5,)).replace(rollout_ids=torch.tensor([12, 7, 3, 40, 5]), parent_ids=parents)
+    assert parent_places(batch).tolist() == [1, 1, 3, 1, 4]

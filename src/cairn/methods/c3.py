@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from cairn.method import Method, Services
-from cairn.ops.batches import concatenate
+from cairn.ops.batches import concatenate, parent_places
 from cairn.ops.groups import leave_one_out, standardise
 from cairn.rollouts import Credit, Rollouts
 
@@ -72,7 +72,7 @@ class C3(Method):
 
     def credit(self, rollouts: Rollouts) -> Credit:
         """Compare each message with its siblings; what is not compared leaves the loss."""
-        compared, trunks = _compared(rollouts), _trunks(rollouts)
+        compared, trunks = _compared(rollouts), parent_places(rollouts)
         means = leaf_means(rollouts.returns, trunks, rollouts.require("fork_turns"), compared.shape[1])
         advantages = torch.zeros_like(means)
         advantages[compared] = self._among_siblings(means[compared], self._siblings(rollouts, trunks)[compared])
@@ -100,12 +100,6 @@ def _compared(rollouts: Rollouts) -> Tensor:
     turn = torch.arange(rollouts.turn_mask.shape[1])
     taken = torch.where(_is_branch(rollouts), turn == rollouts.require("fork_turns")[:, None], True)
     return taken & rollouts.turn_mask
-
-
-def _trunks(rollouts: Rollouts) -> Tensor:
-    """(R,) long: the place of the rollout that a branch left; a trunk's own."""
-    left = rollouts.require("parent_ids")[:, None] == rollouts.require("rollout_ids")
-    return torch.where(left.any(1), left.int().argmax(1), torch.arange(len(left)))
 
 
 def _is_branch(rollouts: Rollouts) -> Tensor:

@@ -29,7 +29,8 @@ import torch
 from torch import Tensor
 
 from cairn.method import Method, Services
-from cairn.ops.batches import concatenate
+from cairn.ops.batches import concatenate, parent_places
+from cairn.ops.groups import group_extremes
 from cairn.ops.losses import clipped_surrogate, masked_mean
 from cairn.ops.returns import last_steps
 from cairn.rollouts import Credit, Rollouts
@@ -49,15 +50,18 @@ class Tree:
     @classmethod
     def of(cls, rollouts: Rollouts) -> Tree:
         """Read a batch in which forks left the owner of the state that they were forked at."""
-        ids, forks = rollouts.require("rollout_ids"), rollouts.require("fork_turns")
-        index, turns = torch.arange(len(ids)), torch.arange(rollouts.turn_mask.shape[1])
+        forks, groups = rollouts.require("fork_turns"), rollouts.group_ids
+        index, turns = torch.arange(len(groups)), torch.arange(rollouts.turn_mask.shape[1])
         whole = rollouts.require("parent_ids") < 0
         # Which rollout stands for the root does not matter; that it does not hang on their order does.
         likelihood = rollouts.sum_over_rollouts(rollouts.logprobs_behaviour).masked_fill(~whole, math.inf)
-        mine = rollouts.group_ids[:, None] == rollouts.group_ids
-        root = torch.where(mine, likelihood, math.inf).argmin(1)
-        parent = (rollouts.require("parent_ids")[:, None] == ids).long().argmax(1)
-        left = torch.where(whole, root, parent)
+        least, _ = group_extremes(likelihood, groups)
+        _, of = torch.unique(groups, return_inverse=True)
+        standing = torch.full_like(of, len(of)).scatter_reduce(
+            0, of, index.masked_fill(likelihood != least, len(of)), "amin"
+        )
+        root = standing[of]
+        left = torch.where(whole, root, parent_places(rollouts))
         owner = torch.where(turns == forks[:, None], left[:, None], index[:, None])
         return cls(owner, rollouts.turn_mask & (turns >= forks[:, None]))
 

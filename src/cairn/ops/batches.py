@@ -69,6 +69,17 @@ def own_actions(rollouts: Rollouts) -> Tensor:
     return rollouts.action_mask & (turn_ids >= rollouts.require("fork_turns")[rollouts.row_rollout][:, None])
 
 
+def parent_places(rollouts: Rollouts) -> Tensor:
+    """(R,) long: the place in the batch of the rollout that each one left; its own where that is not here, or nobody.
+
+    Found by sorting, so that the cost stays in proportion to the rollouts.
+    """
+    ids, parents = rollouts.require("rollout_ids"), rollouts.require("parent_ids")
+    ordered, places = ids.sort()
+    at = torch.searchsorted(ordered, parents.contiguous()).clamp_max(max(len(ids) - 1, 0))
+    return torch.where(ordered[at] == parents, places[at], torch.arange(len(ids), device=ids.device))
+
+
 def tensors_of(rollouts: Rollouts) -> dict[str, Tensor]:
     """Return the fields that were collected, by name; the gate does not apply."""
     opened = {field.name: object.__getattribute__(rollouts, field.name) for field in dataclasses.fields(rollouts)}
