@@ -69,7 +69,8 @@ def test_a_call_counts_as_if_each_rollout_had_been_filled_up_with_copies() -> No
     times = torch.tensor([2, 2, 1, 2, 2, 2, 2], dtype=torch.float64)  # calls of the rollout of each
     torch.testing.assert_close(_turns(plain, rollouts)[calls.turns], once * 1.75 / times)  # 7 calls of 4 rollouts
     scaled = _turns(OUTCOME, rollouts)[calls.turns] / (once * 1.75 / times)
-    assert scaled.tolist() == pytest.approx([float(scaled[0])] * 7), "the deviation is one factor for all"
+    deviation = float((filled.var(unbiased=False) * 7 / 6).sqrt())  # of the copies, as an unbiased one of 7 calls
+    assert scaled.tolist() == pytest.approx([1 / (deviation + 1e-6)] * 7)
 
 
 def test_with_weights_of_one_the_weighted_comparison_is_the_plain_one() -> None:
