@@ -62,7 +62,7 @@ class Services(Protocol):
     def fit_critic(self, rollouts: Rollouts, targets: Tensor) -> float:
         """Take one optimiser step of the critic towards `targets` (B, T) on action tokens; return the squared error.
 
-        Needs `learned_critic`.
+        A batch whose `action_mask` was narrowed is fitted there alone. Needs `learned_critic`.
         """
 
     def action_values(self, rollouts: Rollouts, *, lagging: bool = False) -> ActionValues:
