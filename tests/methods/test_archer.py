@@ -31,6 +31,28 @@ def test_what_the_heads_learn_by_hand() -> None:
     assert found.states.tolist() == [[[1, 2], [0, 0], [3, 4]]]
 
 
+def test_one_rollout_gets_what_the_released_code_gives_it() -> None:
+    """From YifeiZhou02/ArCHer at 7c771a7, archer/algorithms/archer/trainer.py, run with these numbers in float64.
+
+    `critic_loss` gave 0.946925 and `actor_loss` 0.15, for utterances of log-probs -1, -2.5 and -0.5.
+    """
+    now = _values([[0.3, 0.1], [0.7, 0.9], [0.2, 0.6]], [[0.4, 0.2], [0.5, 0.8], [0.3, 0.1]])
+    lagging = _values([[0.6, 0.5], [0.1, 0.4], [0.8, 0.9]], [[0.2, 0.3], [0.9, 0.7], [0.5, 0.4]])
+    rewards, spoken = torch.tensor([[0.0, 0.25, 1.0]], dtype=torch.float64), torch.ones(1, 3, dtype=torch.bool)
+    targets = temporal_targets(rewards, spoken, lagging, 0.95)
+    errors = ((one - other).square().mean((0, 1)).sum() for one, other in zip(now, targets, strict=True))
+    assert float(sum(errors)) == pytest.approx(0.946925, abs=1e-12)
+    turns = [{"tokens": ["t"], "logprobs": [p]} for p in (-1, -2.5, -0.5)]
+    rollouts = to_rollouts([RolloutRow.model_validate({"group": "g", "reward": 0, "turns": turns})])
+    method, scored = ArCHer(warm_up=0), rollouts.replace(turn_scores=utterance_advantages(now))
+    loss = method.loss(rollouts.logprobs_behaviour, scored, method.credit(scored))
+    assert float(loss) == pytest.approx(0.15, abs=1e-12)
+
+
+def _values(actions: list[list[float]], states: list[list[float]]) -> ActionValues:
+    return ActionValues(*(torch.tensor([each], dtype=torch.float64) for each in (actions, states)))
+
+
 @pytest.mark.parametrize("gamma", [1.0, 0.9])
 def test_values_that_are_the_return_to_go_stay_what_they_are(gamma: float) -> None:
     """Where every turn is followed by one course of things, the return-to-go solves the equations of the targets."""
