@@ -202,12 +202,11 @@ def test_claims_about_what_a_curve_shows() -> None:
         sample_claim("statistic", metric="median_of_entropy"),
     )
     found = by_id(build_report(sample_experiment(claims=claims, checks=()), sample_records([0], noise=0.0), 0))
-    assert found["lowest"].comparisons[0].arm_values == (pytest.approx(ends),)
+    assert list(found["lowest"].comparisons[0].arm_values) == [pytest.approx(ends)]
     mean = sum(1 / (1 + point.update) for point in record.curve) / len(record.curve)
-    assert found["mean"].comparisons[0].arm_values == (pytest.approx(mean),)
-    assert found["highest"].comparisons[0].arm_values == (
-        pytest.approx(max(p.success for p in sample_record(noise=0.0).curve)),
-    )
+    assert list(found["mean"].comparisons[0].arm_values) == [pytest.approx(mean)]
+    best = max(point.success for point in sample_record(noise=0.0).curve)
+    assert list(found["highest"].comparisons[0].arm_values) == [pytest.approx(best)]
     assert "no value of mean_of_nothing" in found["unknown"].verdict.reason
     assert "no value of median_of_entropy" in found["statistic"].verdict.reason
 
