@@ -31,7 +31,7 @@ def print_report(console: Console, report: Report) -> None:
         _print_tests(console, [(report.id, found) for found in report.claims])
     if report.checks:
         _print_claims(console, "Checks of the protocol itself, by the same rule", report.checks)
-    for remark in remarks(report):
+    for remark in (*remarks(report), f"{SCALE} The verdicts hold at this scale: {scale(report)}."):
         console.print(f"\n{printable(remark)}")
 
 
@@ -167,7 +167,7 @@ def label(found: ClaimReport) -> str:
 
 
 def remarks(report: Report) -> Iterator[str]:
-    """Yield what a reader must know before relying on the tables; the last remark is on scale, always."""
+    """Yield what a reader must know before relying on the tables, beside the scale."""
     if report.absent:
         first = report.absent[0]
         reason = f": {first.reason}" if first.reason else ""
@@ -181,7 +181,6 @@ def remarks(report: Report) -> Iterator[str]:
         yield "Not every check of the protocol held: it has not shown here that it can judge these claims."
     if report.stale:
         yield "Stale: the code gives another fingerprint now than when the records were made. Run again."
-    yield f"{SCALE} The verdicts hold at this scale: {scale(report)}."
 
 
 def print_reports(console: Console, reports: Sequence[Report]) -> None:
@@ -210,7 +209,8 @@ def print_reports(console: Console, reports: Sequence[Report]) -> None:
         "FLOPs / control and fidelity (rank correlation with exact credit) are those of the method's own arm."
     )
     _print_tests(console, [(report.id, found) for report in reports for found in report.claims])
+    console.print(f"\n{SCALE} Each verdict holds at this scale:", soft_wrap=True)
     for report in reports:
-        console.print(f"\n{printable(report.id)}: {scale(report)}.")
+        console.print(f"{printable(report.id)}: {scale(report)}.")
         for remark in remarks(report):
             console.print(Padding(Text(printable(remark)), (0, 0, 0, 2)))
