@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from cairn.cli import main
+from cairn.evidence.homes import scripts
+from cairn.inventory import load
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Outcome:
 
 
 Command = Callable[..., Outcome]
+NOT_REPRODUCED = next(entry for entry in load() if entry not in scripts())  # in the order of the inventory
 
 
 def call(*arguments: str | Path) -> Outcome:

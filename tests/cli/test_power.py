@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.cli.conftest import Command
+from tests.cli.conftest import NOT_REPRODUCED, Command
 
 from cairn.commands import planning
 from cairn.commands.report_tables import print_reports
@@ -60,7 +60,7 @@ def test_published_spreads_need_no_package_of_a_run() -> None:
 
 def test_power_refuses(refused: Callable[..., str]) -> None:
     assert "did you mean gigpo" in refused("power", "gigp")
-    assert "no reproduction of this entry" in refused("power", "carl")
+    assert "no reproduction of this entry" in refused("power", NOT_REPRODUCED)
     assert "smoke, cpu, gpu" in refused("power", "gigpo", "--preset", "smok")
 
 

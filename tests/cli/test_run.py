@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Command, contents
+from tests.cli.conftest import NOT_REPRODUCED, Command, contents
 
 from cairn.evidence.records import Record, read_records, stable_bytes
 from cairn.lab import cell
@@ -132,7 +132,7 @@ def test_another_task_gets_the_arms_and_claims_of_the_first(cairn: Command, tmp_
         (["gigpo", *SMOKE, "--task", "lake-colour=1"], "unknown knob"),
         (["gigpo", *SMOKE, "--task", "lake-prompt=whole"], "unknown prompt form"),
         (["gigp"], "did you mean gigpo"),
-        (["carl"], "no reproduction of this entry"),
+        ([NOT_REPRODUCED], "no reproduction of this entry"),
         (["gigpo", "--preset", "smok"], "smoke, cpu, gpu"),
         (["gigpo", "--device", "tpu"], "auto, cpu or cuda"),
         (["gigpo", *SMOKE, "--model", "./nowhere"], "no such model folder"),
