@@ -25,7 +25,7 @@ class Outcome:
 
 
 Command = Callable[..., Outcome]
-NOT_REPRODUCED = next(entry for entry in load() if entry not in scripts())  # in the order of the inventory
+NOT_REPRODUCED = next(entry.id for entry in load() if entry.id not in scripts())  # in the order of the inventory
 
 
 def call(*arguments: str | Path) -> Outcome:
