@@ -21,7 +21,7 @@ from cairn.evidence.report import read_report
 from cairn.evidence.summary import Estimate
 
 COMMANDS = ["list", "show", "cite", "export", "validate", "new", "diff", "recommend", "power", "run", "report", "audit",
-            "fidelity", "xray", "tasks", "credit", "bench", "site", "model"]  # fmt: skip
+            "difficulty", "fidelity", "xray", "tasks", "credit", "bench", "site", "model"]  # fmt: skip
 
 
 def test_every_command_is_there_and_has_help(cairn: Command) -> None:
@@ -47,6 +47,7 @@ def test_every_command_is_there_and_has_help(cairn: Command) -> None:
         "audit literature",
         "tasks",
         "credit",
+        "difficulty",
         "fidelity",
         "xray",
     ],

@@ -209,7 +209,7 @@ def print_reports(console: Console, reports: Sequence[Report]) -> None:
         "FLOPs / control and fidelity (rank correlation with exact credit) are those of the method's own arm."
     )
     _print_tests(console, [(report.id, found) for report in reports for found in report.claims])
-    console.print(f"\n{SCALE} Each verdict holds at this scale:", soft_wrap=True)
+    console.print(f"\n{SCALE} Each verdict holds at this scale:")
     for report in reports:
         console.print(f"{printable(report.id)}: {scale(report)}.")
         for remark in remarks(report):
