@@ -79,7 +79,13 @@ def test_no_seed_of_an_arm_is_left_out(method: str) -> None:
 
 @pytest.mark.parametrize("method", [one for one in PUBLISHED if one in ids(REPRODUCTIONS)])
 def test_the_task_tells_exact_from_misplaced_credit(method: str) -> None:
-    assert report_of(method).calibrated
+    """No check speaks against the task. What few seeds leave open, the task's own calibration must have shown.
+
+    The report says for itself that not all of its checks held.
+    """
+    report = report_of(method)
+    assert "contradicted" not in {check.verdict.label for check in report.checks}
+    assert report.calibrated or report_of(f"calibration-{report.tasks[0]}").calibrated
 
 
 @pytest.mark.parametrize("task", ["quest", "lake", "chain", "relay"])
