@@ -54,6 +54,14 @@ def test_option_chances_are_those_of_one_text_at_a_time(model: LanguageModel, pa
             assert row.sum() == pytest.approx(1, abs=1e-9)
 
 
+def test_a_batch_read_in_parts_is_the_batch(
+    model: LanguageModel, panel: Panel, table: PolicyTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cairn.lab.policy.ROWS_AT_ONCE", 7)
+    parts = PolicyReader(model.tokenizer).read(model, join(panel.train))
+    np.testing.assert_allclose(parts.log_probs, table.log_probs, rtol=0, atol=1e-6)
+
+
 def test_options_are_sampled_as_often_as_the_table_says(table: PolicyTable, rng: np.random.Generator) -> None:
     episodes = _play(table, 4000, rng)
     states, options = episodes.states[:, :-1][episodes.alive], episodes.options[episodes.alive]

@@ -20,6 +20,7 @@ from cairn.lab.controls import NullControl
 from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.fidelity import measure_fidelity
 from cairn.lab.loop import Panel, Point, Trainer, TrainSettings
+from cairn.lab.memory import keep_freed_memory
 from cairn.lab.model import LanguageModel, load, quiet
 from cairn.lab.protocol import Preset, Protocol, build_panel, family_of, panel_digest, task_knobs, task_prompt
 from cairn.lab.provenance import Origin, describe_host, describe_origin, describe_provenance, utc_now
@@ -142,6 +143,7 @@ def attempt(cell: Cell) -> Iterator[Point | Record]:
 def run_cell(cell: Cell) -> Generator[Point, None, Record]:
     """Train and measure one cell: yield the points of its curve, return its record."""
     quiet()
+    keep_freed_memory()
     started, clock = utc_now(), time.perf_counter()
     model = load(cell.model, cell.spec["device"], DTYPES[cell.spec["dtype"]])
     panel = panel_of(family_of(cell.task), cell.spec)

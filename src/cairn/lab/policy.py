@@ -1,4 +1,4 @@
-"""The whole policy over a batch of worlds from one forward pass.
+"""The whole policy over a batch of worlds, read before anything is played.
 
 The world ends a turn at the first token with which no phrase that it understands can go on. So everything that can
 happen in a turn lies on the prefix tree of the understood phrases: the next-token distributions on that tree are the
@@ -23,6 +23,7 @@ from cairn.lab.world import World, WorldBatch
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+ROWS_AT_ONCE = 512  # in a forward pass; on a CPU, more of them run out of its caches and take longer
 UNKNOWN = -1  # child: the token leads nowhere, the turn ends as `stay`
 
 
@@ -72,11 +73,9 @@ def grow_tree(world: World, tokenizer: PreTrainedTokenizerBase) -> Tree:
 
 def _phrase_tokens(world: World, tokenizer: PreTrainedTokenizerBase) -> list[list[list[int]]]:
     """Tokens of each option of each prompt. A world's terminal prompts have none: they get a single empty tree."""
-    known: dict[str, list[int]] = {}
-    for options in world.options:
-        for phrase in options:
-            if phrase not in known:
-                known[phrase] = list(tokenizer(phrase, add_special_tokens=False)["input_ids"])
+    phrases = list(dict.fromkeys(phrase for options in world.options for phrase in options))
+    tokens = tokenizer(phrases, add_special_tokens=False)["input_ids"] if phrases else []
+    known = {phrase: list(ids) for phrase, ids in zip(phrases, tokens, strict=True)}
     return [[known[phrase] for phrase in options] for options in world.options]
 
 
@@ -105,7 +104,7 @@ class PolicyReader:
         self.tree = lru_cache(maxsize=4096)(lambda world: grow_tree(world, tokenizer))
 
     def read(self, model: LanguageModel, worlds: WorldBatch) -> PolicyTable:
-        """Run one forward pass over all distinct prompts and phrases of the batch."""
+        """Read every prompt with every phrase of the batch."""
         trees = [self.tree(w) for w in worlds.worlds]
         logits = _forward(model, [s for t in trees for s in t.sequences], *_gather_points(trees))
         log_probs = logits.double().log_softmax(-1).cpu().numpy()
@@ -128,10 +127,12 @@ def _gather_points(trees: Sequence[Tree]) -> tuple[IntArray, IntArray]:
 
 @torch.no_grad()
 def _forward(model: LanguageModel, sequences: list[list[int]], rows: IntArray, positions: IntArray) -> Tensor:
-    tokens, mask = pad(sequences)
-    tokens, mask = tokens.to(model.device), mask.to(model.device)
-    logits = model.network(input_ids=tokens, attention_mask=mask.long(), use_cache=False).logits
-    return torch.as_tensor(logits[torch.as_tensor(rows), torch.as_tensor(positions)])
+    tokens, mask = (part.to(model.device).split(ROWS_AT_ONCE) for part in pad(sequences))
+    logits = [
+        model.network(input_ids=some, attention_mask=there.long(), use_cache=False).logits
+        for some, there in zip(tokens, mask, strict=True)
+    ]
+    return torch.as_tensor(torch.cat(logits)[torch.as_tensor(rows), torch.as_tensor(positions)])
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int = 0) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,36 @@
+"""Freed memory that a process keeps: counted in the pages that the system has to hand out."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+COUNT = """
+import resource
+import torch
+from cairn.lab.memory import keep_freed_memory
+if {keep}:
+    keep_freed_memory()
+def again():
+    for _ in range(5):
+        torch.ones(12_000_000)
+again()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+again()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _page_faults(keep: bool) -> int:
+    code = COUNT.format(keep=keep)
+    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+def test_large_tensors_take_no_new_pages_once_memory_is_kept() -> None:
+    pages = 5 * 12_000_000 * 4 // 4096
+    assert _page_faults(keep=False) > pages / 2
+    assert _page_faults(keep=True) < pages / 100
