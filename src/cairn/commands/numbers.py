@@ -22,25 +22,27 @@ def number(value: float | None, digits: int = 2) -> str:
 def interval(found: Estimate | None, digits: int = 3, *, signed: bool = False, mark: str = "", gap: str = " ") -> str:
     """Return an estimate with its 95 % interval, `0.712 [0.651, 0.770]`.
 
+    Counts too long for that are given as `amount` gives them, `+1.23 M [+1.12 M, +1.34 M]`.
     mark: stands right behind the estimate. gap: stands before the interval, such as a line break.
     """
     if found is None or found.estimate is None:
         return DASH
-    sign = "+" if signed else ""
-    text = f"{found.estimate:{sign}.{digits}f}{mark}"
+    known = [value for value in (found.estimate, found.low, found.high) if value is not None]
+    sign, large = "+" if signed else "", max(map(abs, known)) >= _LEAST_WITH_PREFIX
+    texts = [amount(value, sign) if large else f"{value:{sign}.{digits}f}" for value in known]
     if found.low is None or found.high is None:
-        return text
-    return f"{text}{gap}[{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
+        return f"{texts[0]}{mark}"
+    return f"{texts[0]}{mark}{gap}[{texts[1]}, {texts[2]}]"
 
 
-def amount(value: float | None) -> str:
-    """Return a count with three digits and a prefix, `1.23 M`; small ones as they are."""
+def amount(value: float | None, sign: str = "") -> str:
+    """Return a count with three digits and a prefix, `1.23 M`; small ones as they are. sign: `+` to show both signs."""
     if value is None:
         return DASH
     for size, prefix in _THOUSAND_STEPS:
         if abs(value) >= max(size, _LEAST_WITH_PREFIX):
-            return f"{value / size:.3g} {prefix}"
-    return f"{value:,.0f}"
+            return f"{value / size:{sign}.3g} {prefix}"
+    return f"{value:{sign},.0f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -17,6 +17,10 @@ from cairn.evidence.multiplicity import SIGN_FLIP, adjusted, judged, p_value
 from cairn.evidence.report import ArmSummary, Report
 
 JUDGED = "*"
+WHOLE = "\N{DAGGER}"
+LEGEND = (
+    f"arm - control, mean with 95 % interval; the verdict rests on the one marked {JUDGED}; {WHOLE}: of the whole run"
+)
 P_DIGITS = 4
 FIDELITY = ("rank_correlation", "sign_accuracy", "bifurcation_precision", "bifurcation_share")
 
@@ -108,7 +112,7 @@ def _print_claims(console: Console, title: str, claims: Sequence[ClaimReport]) -
     rows = table(*columns, right=columns[1:4])
     for found in claims:
         add(rows, folded(found.claim.id, console), *effects(found, _gap(console)), probability(found), label(found))
-    heading(console, f"{title}: arm - control, mean with 95 % interval; the verdict rests on the one marked {JUDGED}")
+    heading(console, f"{title}: {LEGEND}")
     console.print(rows)
     for found in claims:
         console.print(Padding(Text(printable(_explained(found)), style="dim"), (0, 0, 0, 2)))
@@ -140,7 +144,7 @@ def effects(found: ClaimReport, gap: str = " ") -> tuple[str, str]:
     """Return the effect at equal updates and at equal compute; a number of the whole run stands in the first place."""
     whole = _on(found, "whole_run")
     if whole is not None:
-        return "whole run: " + interval(whole.difference, signed=True, mark=JUDGED, gap=gap), DASH
+        return interval(whole.difference, signed=True, mark=f"{JUDGED}{WHOLE}", gap=gap), DASH
     first, second = (_effect(found, axis, gap) for axis in ("update", "flops"))
     return first, second
 
@@ -185,28 +189,20 @@ def remarks(report: Report) -> Iterator[str]:
 
 def print_reports(console: Console, reports: Sequence[Report]) -> None:
     """Print one table over the claims of several methods."""
-    columns = ("method", "claim", "at equal updates", "at equal compute", "verdict", "FLOPs\n/control", "fidelity")
-    rows = table(
-        *columns, right=["at equal updates", "at equal compute", "FLOPs\n/control", "fidelity"], whole=["method"]
-    )
+    columns = ("method\n  claim", "overhead\nat equal updates", "fidelity\nat equal compute", "\nverdict")
+    rows = table(*columns, right=columns[1:3], whole=columns[3:])
     for report in reports:
         main = next((arm for arm in report.arms if arm.role == "method" and arm.task == report.tasks[0]), None)
         ratio = main.overhead.flops_ratio.estimate if main and main.overhead else None
-        fidelity = main.fidelity.get(FIDELITY[0]) if main else None
-        for index, found in enumerate(report.claims):
-            first = (report.id, number(ratio), number(fidelity)) if index == 0 else ("", "", "")
-            add(
-                rows,
-                first[0],
-                folded(found.claim.id, console),
-                *effects(found, _gap(console)),
-                label(found),
-                *first[1:],
-            )
-    heading(console, f"Claims: arm - control, mean with 95 % interval; the verdict rests on the one marked {JUDGED}")
+        add(rows, report.id, number(ratio), number(main.fidelity.get(FIDELITY[0]) if main else None), "")
+        for found in report.claims:
+            name = Padding(Text(printable(folded(found.claim.id, console))), (0, 0, 0, 2))
+            add(rows, name, *effects(found, _gap(console)), label(found))
+        rows.add_section()
+    heading(console, f"Claims: {LEGEND}")
     console.print(rows)
     console.print(
-        "FLOPs / control and fidelity (rank correlation with exact credit) are those of the method's own arm."
+        "Overhead (FLOPs / control) and fidelity (rank correlation with exact credit) are those of the method's own arm."
     )
     _print_tests(console, [(report.id, found) for report in reports for found in report.claims])
     console.print(f"\n{SCALE} Each verdict holds at this scale:")
