@@ -57,6 +57,8 @@ def invented_experiment() -> Experiment:
     claims = (
         sample_claim("faster", basis=PAPER_CLAIM, text="It learns faster."),
         sample_claim("frugal", axis="flops", margin=0.02, basis=PAPER_CLAIM, text="It is frugal."),
+        sample_claim("slower", direction="less", basis=PAPER_CLAIM, text="It is slower."),
+        sample_claim("slower-placed", arm="shuffled", control="paper", text="Misplaced, it is faster."),
     )
     return sample_experiment(id=METHOD, claims=claims)
 
@@ -94,7 +96,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data root. Tests must not write into it."""
     made = bare_root(tmp_path_factory.mktemp("root"))
     fill(made, invented_experiment(), invented_records())
-    fill_study(made, sample_experiment(id=STUDY, title="Does a wider net catch more?"))
+    looked = sample_claim("wider", text="A wider net catches more.", explains=(f"{METHOD}#slower",))
+    fill_study(made, sample_experiment(id=STUDY, title="Does a wider net catch more?", claims=(looked,)))
     return made
 
 

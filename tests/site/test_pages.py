@@ -92,6 +92,13 @@ def test_a_study_has_a_page_of_its_own_and_no_entry(docs: Path) -> None:
     assert STUDY not in {one["id"] for one in json.loads((docs / "data/v1/entries.json").read_text())}
 
 
+def test_an_open_verdict_says_what_was_tried_to_explain_it(page: Page) -> None:
+    assert "Tried to explain it✓ supported A wider net catches more. paper − baseline: +" in page.text
+    assert f"../studies/{STUDY}.html#test-wider" in page.all("a", "href")
+    assert "Tried to explain itnothing yet: this is an open question." in page.text
+    assert page.text.count("Tried to explain it") == 3, "two claims, and the check of which a cell failed"
+
+
 def test_the_worked_example_is_drawn_and_told(page: Page) -> None:
     assert "invented for a test" in page.text
     for value in ("+1.250", "−0.750", "+0.500"):
@@ -154,7 +161,7 @@ def test_raw_records_are_copied_whole(docs: Path, root: Path) -> None:
 def test_the_board_has_no_row_for_controls_and_lists_what_failed(docs: Path) -> None:
     page = read(docs / "leaderboard" / "toy--cpu.md")
     body = page.text.split("Failed, skipped")[0]
-    assert body.count("GiGPO") == 2  # one row for each of the two claims about the one arm of role method
+    assert body.count("GiGPO") == 3  # one row for each of the three claims about the one arm of role method
     assert "shuffled" not in body
     assert "exact 4 failed loss became NaN" in " ".join(" ".join(page.pieces).split())
 

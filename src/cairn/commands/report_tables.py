@@ -13,6 +13,7 @@ from cairn.commands.numbers import amount, duration, interval, number
 from cairn.commands.terminal import DASH, NARROW_CHARACTERS, add, folded, heading, printable, table
 from cairn.evidence.claims import SCALE, describe_scale
 from cairn.evidence.comparison import Basis, ClaimReport, Comparison
+from cairn.evidence.explanations import Attempt, Attempts, is_open, key_of
 from cairn.evidence.multiplicity import SIGN_FLIP, adjusted, judged, p_value
 from cairn.evidence.report import ArmSummary, Report
 
@@ -25,14 +26,19 @@ P_DIGITS = 4
 FIDELITY = ("rank_correlation", "sign_accuracy", "bifurcation_precision", "bifurcation_share")
 
 
-def print_report(console: Console, report: Report) -> None:
-    """Print all tables of a report, then remarks on what limits them."""
+def print_report(console: Console, report: Report, attempts: Attempts | None = None) -> None:
+    """Print all tables of a report, then remarks on what limits them.
+
+    attempts: what was tried to explain open verdicts; None where that is not asked, as right after a run.
+    """
     heading(console, f"{report.title} ({scale(report)})")
     for task in report.tasks:
         _print_task(console, report, [arm for arm in report.arms if arm.task == task and arm.statuses])
     if report.claims:
         _print_claims(console, "Claims", report.claims)
         _print_tests(console, [(report.id, found) for found in report.claims])
+    if attempts is not None:
+        _print_attempts(console, report, attempts)
     if report.checks:
         _print_claims(console, "Checks of the protocol itself, by the same rule", report.checks)
     for remark in (*remarks(report), f"{SCALE} The verdicts hold at this scale: {scale(report)}."):
@@ -116,6 +122,23 @@ def _print_claims(console: Console, title: str, claims: Sequence[ClaimReport]) -
     console.print(rows)
     for found in claims:
         console.print(Padding(Text(printable(_explained(found)), style="dim"), (0, 0, 0, 2)))
+
+
+def _print_attempts(console: Console, report: Report, attempts: Attempts) -> None:
+    """Print under each open verdict what studies found that looked into it."""
+    wanting = [found for found in report.claims if is_open(found)]
+    if not wanting:
+        return
+    heading(console, "Tried to explain open verdicts, which stay as they are")
+    for found in wanting:
+        tried = [_attempt(one) for one in attempts.get(key_of(report.id, found), ())]
+        for line in tried or ["nothing yet"]:
+            console.print(Padding(Text(printable(f"{found.claim.id}: {line}")), (0, 0, 0, 2)))
+
+
+def _attempt(one: Attempt) -> str:
+    effect = " or ".join(text for text in effects(one.found) if JUDGED in text) or DASH
+    return f"{one.found.claim.text} {label(one.found)}, {effect} ({one.study}#{one.found.claim.id})"
 
 
 def _print_tests(console: Console, named: Sequence[tuple[str, ClaimReport]]) -> None:
@@ -202,7 +225,7 @@ def print_reports(console: Console, reports: Sequence[Report]) -> None:
     heading(console, f"Claims: {LEGEND}")
     console.print(rows)
     console.print(
-        "Overhead (FLOPs / control) and fidelity (rank correlation with exact credit) are those of the method's own arm."
+        "Overhead (FLOPs / control) and fidelity (rank correlation with exact credit): of the method's own arm."
     )
     _print_tests(console, [(report.id, found) for report in reports for found in report.claims])
     console.print(f"\n{SCALE} Each verdict holds at this scale:")

@@ -12,7 +12,7 @@ import typer
 
 from cairn.commands.terminal import AsJson, output, require_run_extra, say
 from cairn.errors import UserError
-from cairn.evidence.homes import REPRODUCTIONS, home, scripts
+from cairn.evidence.homes import REPRODUCTIONS, STUDIES, home, ids, scripts
 from cairn.inventory import load
 from cairn.paths import data_root
 
@@ -54,8 +54,9 @@ def report(
         print_report_json(*found)
     elif len(found) == 1 and ids:
         from cairn.commands.report_tables import print_report
+        from cairn.evidence.explanations import attempts
 
-        print_report(output(), found[0])
+        print_report(output(), found[0], attempts(_studies()))
     else:
         from cairn.commands.report_tables import print_reports
 
@@ -79,6 +80,14 @@ def _folders(ids: Sequence[str], out: Path | None) -> dict[str, Path]:
 
 def _known(id: str) -> str:
     return id if id in scripts() else load()[id].id
+
+
+def _studies() -> list[Report]:
+    """Return the committed reports of all studies."""
+    from cairn.evidence.report import read_report
+
+    paths = [home(one) / "report.json" for one in ids(STUDIES)]
+    return [read_report(path) for path in paths if path.is_file()]
 
 
 def _has_evidence(folder: Path) -> bool:

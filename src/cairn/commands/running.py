@@ -186,7 +186,7 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
     models = {
         one: options.model or str(own_model(protocol, options.preset, one, device)) for one in reproduction.families
     }
-    first, count = protocol.first_seed, options.seeds or preset.seeds
+    first, count = protocol.first_seed + reproduction.later_seeds, options.seeds or preset.seeds
     cells = count * sum(len(arm.tasks or reproduction.tasks[:1]) for arm in reproduction.arms)
     return Plan(
         reproduction=reproduction,

@@ -17,6 +17,7 @@ from cairn.evidence.labels import Label
 from cairn.evidence.stats import Interval
 
 Name = Annotated[str, Field(pattern=SLUG, max_length=80)]
+TestKey = Annotated[str, Field(pattern=rf"{SLUG.removesuffix('$')}#{SLUG.removeprefix('^')}")]
 Direction = Literal["greater", "less", "equivalent", "not_greater"]
 Axis = Literal["update", "flops"]
 CURVE_METRICS = ("auc_success", "final_success")
@@ -37,6 +38,7 @@ class Claim(Evidence):
     why: why this test stands for it, at this size.
     task: the task it is tested on; null means the experiment's first.
     control_task: the task of the control, where a claim is about the tasks themselves; left out, it is the same one.
+    explains: the tests of other experiments, `<experiment>#<claim>`, whose open verdicts this one looks into.
     not_testable: the reason, when the claim cannot be tested with what we have; it then gets no other verdict.
     """
 
@@ -52,6 +54,7 @@ class Claim(Evidence):
     why: str
     task: Name | None = None
     control_task: Annotated[Name | None, Field(exclude_if=lambda task: task is None)] = None
+    explains: Annotated[tuple[TestKey, ...], Field(exclude_if=lambda explains: not explains)] = ()
     not_testable: str | None = None
 
     @property

@@ -46,7 +46,8 @@ class Arm:
 class Reproduction:
     """A whole experiment, as `reproductions/<id>/reproduce.py` or `studies/<id>/study.py` declares it.
 
-    A study tests no paper, but a question of our own, in the same way.
+    A study tests no paper, but a question of our own, in the same way. later_seeds: how far behind the protocol's first
+    seed its own begin, for a study that tests a claim once more with seeds that have not been used for it.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Reproduction:
     claims: tuple[Claim, ...]
     checks: tuple[Claim, ...] = ()
     deviations: tuple[str, ...] = ()
+    later_seeds: int = 0
 
     @property
     def families(self) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cairn.evidence.claims import Claim
 from cairn.lab.controls import ExactCredit, ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
@@ -99,6 +101,28 @@ def calibration_study(id: str, task: str, control: str, label: str, method: Meth
         arms=(baseline_arms(control, label, method, control)[0], *ceiling_arms(), still),
         claims=(),
         checks=(*calibration_checks(control, label), *range_checks(control, label, still.name)),
+    )
+
+
+def once_more(tested: Reproduction, *claims: str) -> Reproduction:
+    """Return the study that puts claims of a reproduction to the test again, with later seeds that share none of its.
+
+    To be run with more seeds, it says whether an open verdict was for want of them. Nothing else changes: the arms that
+    the claims need are the reproduction's own, and so are its tasks, margins and words.
+    """
+    chosen = [claim for claim in tested.claims if claim.id in claims]
+    if len(chosen) != len(claims):
+        raise ValueError(f"{tested.id} does not declare all of {', '.join(claims)}")
+    names = {name for claim in chosen for name in (claim.arm, claim.control)}
+    names |= {arm.spends_like for arm in tested.arms if arm.name in names and arm.spends_like}
+    return replace(
+        tested,
+        id=f"{tested.id}-once-more",
+        title=f"{tested.title}: open tests once more, with other and more seeds",
+        arms=tuple(arm for arm in tested.arms if arm.name in names),
+        claims=tuple(claim.model_copy(update={"explains": (f"{tested.id}#{claim.id}",)}) for claim in chosen),
+        checks=(),
+        later_seeds=100,
     )
 
 

@@ -8,6 +8,7 @@ from cairn.evidence.audit import audit_run
 from cairn.evidence.checklist import load_items
 from cairn.evidence.claims import CURVE_METRICS, SCALE, Claim
 from cairn.evidence.comparison import ClaimReport, Comparison
+from cairn.evidence.explanations import Attempt, is_open
 from cairn.evidence.paragraph import methods_paragraph
 from cairn.evidence.report import ArmSummary, Report
 from cairn.site import charts
@@ -96,9 +97,25 @@ def _test(subject: Shown, found: ClaimReport) -> str:
             ("Declared before the run", _declaration(claim, found.task)),
             ("It stands for", _basis(subject, claim)),
             ("Because", claim.why),
+            *([("Tried to explain it", _tried(subject.looked_into(found)))] if is_open(found) else []),
         ]
     )
     return "\n\n".join(part for part in [head, about, *_comparisons(found.comparisons)] if part)
+
+
+def _tried(found: Sequence[Attempt]) -> Html:
+    """Return what studies found that looked into an open verdict; the verdict itself stays as it is."""
+    if not found:
+        return escape("nothing yet: this is an open question.")
+    return join((_attempt(one) for one in found), "<br>")
+
+
+def _attempt(one: Attempt) -> Html:
+    claim = one.found.claim
+    rests = [each.difference for each in one.found.comparisons if each.axis in {claim.axis, "whole_run"}]
+    effect = f" {claim.compared.replace(' - ', ' − ')}: {interval(rests[0], 'signed')}." if rests else ""
+    place = f"../studies/{one.study}.html#{anchor(one.found)}"
+    return join([badge(one.found.verdict.label), " ", element("span", claim.text), effect, " ", link(one.title, place)])
 
 
 def _basis(subject: Shown, claim: Claim) -> Html:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from cairn.evidence.audit import Labels, labels_of
 from cairn.evidence.claims import Claim
 from cairn.evidence.comparison import ClaimReport
+from cairn.evidence.explanations import Attempt, Attempts, attempts, key_of
 from cairn.evidence.golden import Golden, golden_path, read_golden
 from cairn.evidence.homes import STUDIES, home, ids
 from cairn.evidence.records import Record, read_records, record_name
@@ -31,6 +33,9 @@ class Shown(Protocol):
     def stands_for(self, claim: Claim) -> str | None:
         """Return in words what a test stands for in the paper; None where there is no paper, or no such claim."""
 
+    def looked_into(self, found: ClaimReport) -> tuple[Attempt, ...]:
+        """Return the tests of studies that were made to explain the verdict of one of its tests."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -39,9 +44,14 @@ class Study:
     id: str
     records: tuple[Record, ...]
     report: Report
+    attempts: Attempts = field(default_factory=dict)
 
     def stands_for(self, claim: Claim) -> None:
         """See `Shown`."""
+
+    def looked_into(self, found: ClaimReport) -> tuple[Attempt, ...]:
+        """See `Shown`."""
+        return self.attempts.get(key_of(self.id, found), ())
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class Subject:
     records: tuple[Record, ...]
     report: Report | None
     statuses: tuple[str, ...]
+    attempts: Attempts = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -83,18 +94,26 @@ class Subject:
         known = {one.key: one.text for one in self.entry.claims}
         return known.get(claim.basis.removeprefix(f"{self.id}#"))
 
+    def looked_into(self, found: ClaimReport) -> tuple[Attempt, ...]:
+        """See `Shown`."""
+        return self.attempts.get(key_of(self.id, found), ())
+
     def tests_of(self, claim_key: str) -> tuple[ClaimReport, ...]:
         """Return our tests that stand for one of the paper's claims."""
         names = (claim_key, f"{self.id}#{claim_key}")
         return tuple(test for test in self.tests if test.claim.basis in names)
 
 
-def gather(inventory: Inventory, root: Path) -> tuple[Subject, ...]:
-    """Return a subject for each entry, in the order of the inventory. Raises UserError for evidence that is broken."""
-    return tuple(_subject(entry, root) for entry in inventory)
+def gather(inventory: Inventory, root: Path, studies: Sequence[Study]) -> tuple[Subject, ...]:
+    """Return a subject for each entry, in the order of the inventory. Raises UserError for evidence that is broken.
+
+    studies: those that may have looked into verdicts.
+    """
+    tried = attempts(study.report for study in studies)
+    return tuple(_subject(entry, root, tried) for entry in inventory)
 
 
-def _subject(entry: Entry, root: Path) -> Subject:
+def _subject(entry: Entry, root: Path, tried: Attempts) -> Subject:
     golden = golden_path(entry.id, root)
     folder = golden.parent
     module = module_path(entry.id)
@@ -106,16 +125,17 @@ def _subject(entry: Entry, root: Path) -> Subject:
         records=tuple(read_records(folder / "results")),
         report=read_report(report) if report.is_file() else None,
         statuses=statuses(entry.id, root),
+        attempts=tried,
     )
 
 
 def gather_studies(root: Path) -> tuple[Study, ...]:
     """Return the studies that have a report, by id. Raises UserError for evidence that is broken."""
-    homes = {one: home(one, root) for one in ids(STUDIES, root)}
+    folders = [home(one, root) for one in ids(STUDIES, root)]
+    found = {folder: read_report(folder / "report.json") for folder in folders if (folder / "report.json").is_file()}
+    tried = attempts(found.values())
     return tuple(
-        Study(one, tuple(read_records(folder / "results")), read_report(folder / "report.json"))
-        for one, folder in homes.items()
-        if (folder / "report.json").is_file()
+        Study(report.id, tuple(read_records(folder / "results")), report, tried) for folder, report in found.items()
     )
 
 

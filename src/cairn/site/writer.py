@@ -76,12 +76,13 @@ def generate(root: Path, docs: Path) -> list[Path]:
 
 def _gather(root: Path) -> Whole:
     entries = load(root)
-    subjects = gather(entries, root)
+    studies = gather_studies(root)
+    subjects = gather(entries, root, studies)
     inventory, survey = with_evidence(entries, root), load_survey(root)
     audit = literature_audit(inventory, survey, load_items(root))
     tree, fidelity = load_tree(inventory, root), read_tables(fidelity_root(root))
     difficulty = read_difficulties(difficulty_root(root))
-    return Whole(subjects, inventory, survey, audit, tree, gather_studies(root), fidelity, difficulty)
+    return Whole(subjects, inventory, survey, audit, tree, studies, fidelity, difficulty)
 
 
 def _pages(whole: Whole) -> dict[str, str]:
