@@ -87,7 +87,7 @@ def xray(
     one with the greatest min(largest advantage, - smallest advantage).
     """
     protocol = _prepared(method)
-    from cairn.lab.fidelity_table import REFERENCE
+    from cairn.lab.fidelity_table import REFERENCE, UNMEASURED
     from cairn.lab.xray import describe_xray
 
     panel = _panel(protocol, preset, task)
@@ -98,7 +98,10 @@ def xray(
         rules = {name: rule for name, rule in _rules(panel, method).items() if name != REFERENCE}
         bar = progress.add_task(task, total=len(rules))
         for name, rule in rules.items():
-            found[name] = gauge.xray(rule, chosen)
+            try:
+                found[name] = gauge.xray(rule, chosen)
+            except UNMEASURED as error:
+                say(f"Left out: {name}. {error}")
             progress.advance(bar)
     if as_json:
         rows = {name: {"credit": credit, "unit": unit} for name, (credit, unit) in found.items()}

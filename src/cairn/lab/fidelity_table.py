@@ -32,11 +32,12 @@ from cairn.lab.scorers import Scorer
 from cairn.lab.services import TabularServices
 from cairn.method import Method, overridden_stages
 from cairn.methods import find, implemented_ids
-from cairn.rollouts import Credit, Rollouts
+from cairn.rollouts import Credit, NotCollectedError, Rollouts
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+UNMEASURED = (UserError, NotCollectedError)  # what a rule meets on a task that has not what it needs
 DRAWS = 2
 DIRECTIONS_EVERY = 2  # batches: a direction takes a forward and a backward pass
 
@@ -131,7 +132,11 @@ class Gauge:
         return self.draws * self.panel.rounds
 
     def measure(self, name: str, rule: Rule, advance: Callable[[], None] = lambda: None) -> FidelityRow:
-        """Judge one rule. A rule whose batches cannot be followed gets a row with the reason and no figures."""
+        """Judge one rule.
+
+        A rule whose batches cannot be followed, or that asks for what the task does not have, gets a row with the
+        reason and no figures.
+        """
         row = FidelityRow(
             rule=name,
             kind="method" if name in implemented_ids() else "anchor",
@@ -141,7 +146,7 @@ class Gauge:
         )
         try:
             heard = self._hear(rule, advance)
-        except UserError as error:
+        except UNMEASURED as error:
             return row.model_copy(update={"reason": str(error)})
         found, errors = self._figures(heard)
         drawn = np.nonzero(self.panel.spoken.alive)[0] == self.panel.most_telling()
