@@ -152,6 +152,16 @@ class _Beheaded(Method):
 
 
 @dataclass(frozen=True)
+class _Teamed(Method):
+    """Asks who acted, on a task where nobody has a number."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"agent_ids"})
+
+    def credit(self, rollouts: Rollouts) -> Credit:
+        return Credit(rollouts.require("agent_ids").float())
+
+
+@dataclass(frozen=True)
 class _Choosy(Method):
     """Keeps nothing but successes, and drops the last turn from the loss."""
 
@@ -169,6 +179,12 @@ def test_a_rule_whose_batch_cannot_be_followed_is_named(panel: CreditPanel) -> N
     row = Gauge(panel, NOWHERE).measure("beheaded", Rule(_Beheaded()))
     assert row.figures == {}
     assert "rearranges" in (row.reason or "")
+
+
+def test_a_rule_that_needs_what_the_task_has_not_is_named(panel: CreditPanel) -> None:
+    row = Gauge(panel, NOWHERE).measure("teamed", Rule(_Teamed()))
+    assert row.figures == {}
+    assert row.reason == "the batch has no `agent_ids`"
 
 
 def test_what_does_not_reach_the_loss_has_no_credit() -> None:
