@@ -105,11 +105,14 @@ def test_the_frontier_is_what_no_other_beats_at_equal_or_lower_cost() -> None:
 
 
 def test_names_in_the_frontier_do_not_lie_on_each_other() -> None:
-    dots = [frontier.Dot(f"method {place}", 1.0, 0.1 + place / 1000, 0.01, None) for place in range(15)]
+    dots = [frontier.Dot(f"rule {place}", 3.0, 0.1 + place / 1000, 0.01, None) for place in range(15)]
     found = re.findall(r'<text x="([0-9.]+)" y="([0-9.]+)" text-anchor="start">', frontier.draw(dots, "label"))
-    heights = sorted(float(y) for _, y in found)
-    assert len(heights) == 15
-    assert all(above - below >= frontier.LINE - 0.11 for below, above in itertools.pairwise(heights))
+    assert len(found) == 15
+    wide = frontier.LETTER * len("rule 1")
+    for (left, upper), (other, lower) in itertools.combinations([(float(x), float(y)) for x, y in found], 2):
+        assert abs(upper - lower) >= frontier.LINE - 0.11 or abs(left - other) >= wide - 0.11
+    (across,) = {float(x) for x in re.findall(r'<circle [^>]*cx="([0-9.]+)"', frontier.draw(dots, "label"))}
+    assert {float(x) > across for x, _ in found} == {True, False}, "on both sides"
 
 
 def test_a_row_of_another_panel_is_called_stale_and_one_without_figures_says_why() -> None:

@@ -60,7 +60,7 @@ def render(found: FidelityTable, names: Mapping[str, str], implemented: Sequence
         _key(found),
         *_missing(found, names, implemented),
         "## Fidelity against cost",
-        _frontier(found, names),
+        _frontier(found),
         "## X-ray",
         paragraph(
             "One trajectory of the panel, chosen by a rule and not by hand: the one that holds both a large gain and a "
@@ -140,10 +140,10 @@ def _missing(found: FidelityTable, names: Mapping[str, str], implemented: Sequen
     return [paragraph("Not measured:"), bullets(items)] if items else []
 
 
-def _frontier(found: FidelityTable, names: Mapping[str, str]) -> str:
+def _frontier(found: FidelityTable) -> str:
     dots = [
         frontier.Dot(
-            names.get(row.rule, row.rule),
+            row.rule,  # as commands call it: shorter than most names
             row.cost.flops_ratio,
             value,
             row.errors.get("rank_correlation"),

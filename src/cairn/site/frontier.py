@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cairn.site.charts import svg, text
 from cairn.site.text import Html, element
 
-WIDTH, HEIGHT = 560, 360
+WIDTH, HEIGHT = 560, 480
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 14, 48
 LETTER, LINE = 7.2, 15  # width and height that a name takes
+DOT = 6  # half the width of a point with a little room around it
 NUDGE = 3  # how finely a free place is looked for
 STEPS = (1, 2, 3, 5, 7, 10)  # of a decade, on the axis of cost
 
@@ -25,6 +27,14 @@ class Dot:
     value: float
     error: float | None
     target: str | None
+
+
+class _Span(NamedTuple):
+    """What is taken of the height around `at`, from `left` to `right`."""
+
+    at: float
+    left: float
+    right: float
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ def draw(dots: Sequence[Dot], label: str) -> str:
     lowest = min(dot.value - (dot.error or 0) for dot in dots)
     frame = _Frame(max(*costs, 2.0) * 1.6, min(*costs, 1.0) / 1.1, min(0.0, math.floor(lowest * 10) / 10))
     parts = [element("title", label), *_axes(frame), _line(frontier(dots), frame)]
-    taken: list[tuple[float, float, float]] = []
+    taken = [_spot(frame.x(dot.cost), frame.y(dot.value)) for dot in dots]
     parts += [_dot(dot, frame, taken) for dot in sorted(dots, key=lambda one: -one.value)]
     picture = svg(WIDTH, HEIGHT, label, parts)
     return f'<figure class="cairn-chart cairn-frontier">\n{picture}\n{element("figcaption", label)}\n</figure>'
@@ -93,7 +103,7 @@ def _costs(frame: _Frame) -> list[float]:
     ]
 
 
-def _dot(dot: Dot, frame: _Frame, taken: list[tuple[float, float, float]]) -> Html:
+def _dot(dot: Dot, frame: _Frame, taken: list[_Span]) -> Html:
     x, y, told = frame.x(dot.cost), frame.y(dot.value), f"{dot.name}: {dot.value:.3f}"
     error = "" if dot.error is None else f" ± {dot.error:.3f}"
     tip = element("title", f"{told}{error} at {dot.cost:.2f} times the cost")
@@ -102,22 +112,30 @@ def _dot(dot: Dot, frame: _Frame, taken: list[tuple[float, float, float]]) -> Ht
         ends = frame.y(min(dot.value + dot.error, 1.0)), frame.y(max(dot.value - dot.error, frame.low))
         bar = f'<path class="cairn-axis" d="M{x:.1f} {ends[0]:.1f}V{ends[1]:.1f}"/>'
     left, at = _room(dot.name, x, y, taken)
-    lead = f'<path class="cairn-grid" d="M{x:.1f} {y:.1f}L{left - 2:.1f} {at:.1f}"/>' if abs(at - y) > 1 else ""
+    end = left - 2 if left > x else left + LETTER * len(dot.name) + 2
+    lead = f'<path class="cairn-grid" d="M{x:.1f} {y:.1f}L{end:.1f} {at:.1f}"/>' if abs(at - y) > 1 else ""
     mark = f'<circle class="cairn-dot cairn-c0" cx="{x:.1f}" cy="{y:.1f}" r="5">{tip}</circle>'
     inside = element("g", Html(lead + bar + mark), text(left, at + 4, dot.name, "start"))
     return inside if dot.target is None else element("a", inside, href=dot.target)
 
 
-def _room(name: str, x: float, y: float, taken: list[tuple[float, float, float]]) -> tuple[float, float]:
-    """Return where a name stands beside its point: as near as no other name is in the way."""
+def _spot(x: float, y: float) -> _Span:
+    """Return the place that a point itself takes: names keep off it."""
+    return _Span(y, x - DOT, x + DOT)
+
+
+def _room(name: str, x: float, y: float, taken: list[_Span]) -> tuple[float, float]:
+    """Return where a name stands beside its point, right or left: as near as nothing else is in the way."""
     wide = LETTER * len(name)
-    left = min(x + 10, WIDTH - wide)
+    sides = [left for left in (x + 10, x - 10 - wide) if LEFT <= left <= WIDTH - wide] or [WIDTH - wide]
     for step in range(2 * HEIGHT // NUDGE):
         at = y + NUDGE * ((step + 1) // 2) * (1 if step % 2 else -1)
-        free = all(abs(at - other) >= LINE or left + wide < begin or left > end for other, begin, end in taken)
-        if free and TOP <= at <= HEIGHT - BOTTOM:
-            break
-    else:
-        at = y  # there are more names than places
-    taken.append((at, left, left + wide))
-    return left, at
+        free = [left for left in sides if TOP <= at <= HEIGHT - BOTTOM and _is_free(at, left, left + wide, taken)]
+        if free:
+            taken.append(_Span(at, free[0], free[0] + wide))
+            return free[0], at
+    return sides[0], y  # there are more names than places
+
+
+def _is_free(at: float, left: float, right: float, taken: Sequence[_Span]) -> bool:
+    return all(abs(at - other.at) >= LINE or right < other.left or left > other.right for other in taken)

@@ -11,6 +11,7 @@ from cairn.site.text import Content, Html, details, element, join, number, signe
 CELL, ROW, GAP = 22, 22, 3
 LETTER, HEAD, FOOT = 6.4, 96, 8  # width of a letter of a name; room for what was said, written upwards; below
 MOST_LETTERS = 16
+LONGEST_NAME = 22
 MARKED = 0.12  # below this strength a cell is as good as empty and carries no sign
 OPACITY = 0.85
 
@@ -28,7 +29,9 @@ def draw(found: FidelityTable, names: Mapping[str, str]) -> str:
 
 
 def _name(rule: str, names: Mapping[str, str]) -> str:
-    return names.get(rule, rule.replace("-", " "))
+    """Return what a row is called: a name that is long gives way to the id."""
+    name = names.get(rule, rule.replace("-", " "))
+    return name if len(name) <= LONGEST_NAME else rule
 
 
 def _reference(found: FidelityTable) -> str:
