@@ -159,6 +159,25 @@ def test_a_control_must_be_episodic_and_start_from_the_same_weights() -> None:
     assert statuses(report_of(found))["episode_level_baseline"] == "partial"
 
 
+@pytest.mark.parametrize(
+    ("start_of_control", "mark"),
+    [({"initial_success": 0.1}, "yes"), ({"initial_success": 0.2}, "partial"), ({}, "partial")],
+)
+def test_tasks_with_models_of_their_own_start_alike_where_success_before_training_says_so(
+    start_of_control: dict[str, float], mark: str
+) -> None:
+    tasks = ("toy", "other")
+    arms = tuple(arm.model_copy(update={"tasks": tasks}) for arm in sample_experiment().arms[:2])
+    other = sample_provenance().model_copy(update={"model_hash": "9" * 64})
+    found = [
+        *records(arms=["paper", "baseline"], metrics={"initial_success": 0.3}),
+        *records(arms=["paper"], task="other", provenance=other, metrics={"initial_success": 0.1}),
+        *records(arms=["baseline"], task="other", provenance=other, metrics=start_of_control),
+    ]
+    report = report_of(found, sample_experiment(tasks=tasks, arms=arms, checks=()))
+    assert statuses(report)["episode_level_baseline"] == mark
+
+
 def test_labels_come_from_the_inventory() -> None:
     found = statuses(report_of(records()), Labels(name="Sample"))
     assert (found["credit_granularity"], found["methodology_family"]) == ("no", "no")

@@ -133,14 +133,26 @@ def _methodology(run: Run) -> tuple[Status, str]:
 def _episode_level_baseline(run: Run) -> tuple[Status, str]:
     controls = run.arms("control")
     episodic = [arm.arm for arm in controls if arm.granularity == "episode"]
-    same_model = len(run.report.model_hashes) == 1
     if not controls:
         return "no", "no control arm has finished a seed"
     if not episodic:
         return "partial", f"control {controls[0].arm} is not said to give credit to whole episodes"
-    if not same_model:
+    if not _one_start(run.report):
         return "partial", f"control {episodic[0]}; that all arms start from the same weights is not shown"
     return "yes", f"control {', '.join(episodic)}, from the same weights"
+
+
+def _one_start(report: Report) -> bool:
+    """Say whether all arms of a task start from the same weights.
+
+    Tasks may have models of their own. Which record has which is not in a report, but arms that start from the same
+    weights have the same success before training.
+    """
+    starts = {(arm.task, arm.metrics.get("initial_success")) for arm in report.arms if arm.seeds}
+    if len(report.model_hashes) == 1:
+        return True
+    known = all(success is not None for _, success in starts)
+    return known and 1 < len(report.model_hashes) <= len(report.tasks) == len(starts)
 
 
 def _compute_controlled(run: Run) -> tuple[Status, str]:
