@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from cairn.evidence.claims import Claim
@@ -51,6 +53,16 @@ def test_each_claim_says_which_test_it_repeats_and_changes_in_nothing_else() -> 
 def test_its_seeds_begin_behind_those_that_were_used() -> None:
     assert once_more(TESTED, "faster").later_seeds == 100
     assert TESTED.later_seeds == 0
+
+
+def test_it_runs_on_the_first_task_alone() -> None:
+    wider = dataclasses.replace(
+        TESTED,
+        tasks=("quest", "lake"),
+        arms=tuple(dataclasses.replace(a, tasks=("quest", "lake")) for a in TESTED.arms),
+    )
+    study = once_more(wider, "faster")
+    assert study.declaration(5).cells() == [("quest", "paper"), ("quest", "plain")]
 
 
 def test_a_claim_that_is_not_declared_is_refused() -> None:

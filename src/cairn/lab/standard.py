@@ -108,11 +108,13 @@ def once_more(tested: Reproduction, *claims: str) -> Reproduction:
     """Return the study that puts claims of a reproduction to the test again, with later seeds that share none of its.
 
     To be run with more seeds, it says whether an open verdict was for want of them. Nothing else changes: the arms that
-    the claims need are the reproduction's own, and so are its tasks, margins and words.
+    the claims need are the reproduction's own, and so are its margins and words. The claims are of its first task, on
+    which alone it runs. Raises ValueError for others.
     """
+    tested = tested.on(tested.tasks[0])
     chosen = [claim for claim in tested.claims if claim.id in claims]
     if len(chosen) != len(claims):
-        raise ValueError(f"{tested.id} does not declare all of {', '.join(claims)}")
+        raise ValueError(f"{tested.id} does not declare all of {', '.join(claims)} on {tested.tasks[0]}")
     names = {name for claim in chosen for name in (claim.arm, claim.control)}
     names |= {arm.spends_like for arm in tested.arms if arm.name in names and arm.spends_like}
     return replace(
