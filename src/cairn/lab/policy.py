@@ -35,7 +35,7 @@ class Tree:
     """
 
     prompt_tokens: list[list[int]]  # (P,)
-    sequences: list[list[int]]  # (Q,) prompt and phrase, what the forward pass reads
+    sequences: list[tuple[int, ...]]  # (Q,) a prompt and a phrase up to its last token: what the forward pass reads
     node_sequence: IntArray  # (N,) where to read the node's distribution ...
     node_position: IntArray  # (N,) ... and at which position
     children: list[dict[int, int]]  # (N,)
@@ -54,7 +54,7 @@ def grow_tree(world: World, tokenizer: PreTrainedTokenizerBase) -> Tree:
         nodes: dict[tuple[int, ...], int] = {}
         steps: list[list[tuple[int, int]]] = []
         for option, phrase in enumerate(options):
-            tree.sequences.append(prompt + phrase)
+            tree.sequences.append((*prompt, *phrase[:-1]))
             steps.append([])
             for depth, token in enumerate(phrase):
                 prefix = tuple(phrase[:depth])
@@ -106,7 +106,7 @@ class PolicyReader:
     def read(self, model: LanguageModel, worlds: WorldBatch) -> PolicyTable:
         """Read every prompt with every phrase of the batch."""
         trees = [self.tree(w) for w in worlds.worlds]
-        logits = _forward(model, [s for t in trees for s in t.sequences], *_gather_points(trees))
+        logits = _forward(model, *_distinct([s for t in trees for s in t.sequences], *_gather_points(trees)))
         log_probs = logits.double().log_softmax(-1).cpu().numpy()
         child, roots = join_children(trees, log_probs.shape[1])
         return PolicyTable(
@@ -125,14 +125,31 @@ def _gather_points(trees: Sequence[Tree]) -> tuple[IntArray, IntArray]:
     return rows, np.concatenate([t.node_position for t in trees])
 
 
+def _distinct(
+    sequences: list[tuple[int, ...]], rows: IntArray, positions: IntArray
+) -> tuple[list[tuple[int, ...]], IntArray, IntArray]:
+    """Leave out sequences with which another one begins, sort the rest, and say where the same points lie in it.
+
+    Worlds of a batch share prompts, and phrases their first words; short rows stand together, so that few are padded.
+    """
+    beginnings = {s[:end] for s in set(sequences) for end in range(1, len(s))}
+    kept = sorted((s for s in set(sequences) if s not in beginnings), key=lambda s: (len(s), s))
+    where = {s[:end]: row for row, s in enumerate(kept) for end in range(1, len(s) + 1)}
+    moved = np.array([where[s] for s in sequences])
+    return kept, moved[rows], positions
+
+
 @torch.no_grad()
-def _forward(model: LanguageModel, sequences: list[list[int]], rows: IntArray, positions: IntArray) -> Tensor:
-    tokens, mask = (part.to(model.device).split(ROWS_AT_ONCE) for part in pad(sequences))
-    logits = [
-        model.network(input_ids=some, attention_mask=there.long(), use_cache=False).logits
-        for some, there in zip(tokens, mask, strict=True)
-    ]
-    return torch.as_tensor(torch.cat(logits)[torch.as_tensor(rows), torch.as_tensor(positions)])
+def _forward(model: LanguageModel, sequences: list[tuple[int, ...]], rows: IntArray, positions: IntArray) -> Tensor:
+    found = torch.empty(0)
+    for first in range(0, len(sequences), ROWS_AT_ONCE):
+        tokens, mask = (part.to(model.device) for part in pad(sequences[first : first + ROWS_AT_ONCE]))
+        logits = model.network(input_ids=tokens, attention_mask=mask.long(), use_cache=False).logits
+        here = np.flatnonzero((rows >= first) & (rows < first + len(logits)))
+        if not first:
+            found = logits.new_empty(len(rows), logits.shape[-1])
+        found[here] = logits[rows[here] - first, positions[here]]
+    return found
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int = 0) -> tuple[Tensor, Tensor]:
