@@ -6,11 +6,12 @@ Run: python studies/archer-critic-steps/study.py [--preset smoke|cpu|gpu] [--see
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.experiment import Arm, Reproduction
+from cairn.lab.experiment import Arm
+from cairn.lab.standard import afterwards
 from cairn.methods.archer import ArCHer
 from cairn.methods.grpo import GRPO
 
-STUDY = Reproduction(
+STUDY = afterwards(
     id="archer-critic-steps",
     title="Does ArCHer learn where its critic takes more steps?",
     tasks=("lake",),
@@ -52,8 +53,6 @@ STUDY = Reproduction(
             explains=("archer#over-grpo",),
         ),
     ),
-    deviations=("Chosen after the reproduction was seen, with seeds that it has not used.",),
-    later_seeds=100,
 )
 
 if __name__ == "__main__":

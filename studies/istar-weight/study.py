@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from cairn.evidence.claims import Claim
 from cairn.lab.controls import ShuffledTurnScores
-from cairn.lab.experiment import Arm, Reproduction
+from cairn.lab.experiment import Arm
+from cairn.lab.standard import afterwards
 from cairn.methods.istar import IStar
 from cairn.methods.reinforce import RLOO
 
 RATE = 7e-4  # of the second model, as it was tested
 TENTH = IStar(reward_learning_rate=RATE, step_weight=0.1)
 
-STUDY = Reproduction(
+STUDY = afterwards(
     id="istar-weight",
     title="Does iStar's step part help where it weighs less?",
     tasks=("quest",),
@@ -63,8 +64,6 @@ STUDY = Reproduction(
             explains=("istar#rewards-carry-it", "istar#places-carry-it", "istar#learning-carries-it"),
         ),
     ),
-    deviations=("Chosen after the reproduction was seen, with seeds that it has not used.",),
-    later_seeds=100,
 )
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ Run: python studies/spa-rl-grounding/study.py [--preset smoke|cpu|gpu] [--seeds 
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.experiment import Arm, Reproduction
+from cairn.lab.experiment import Arm
+from cairn.lab.standard import afterwards
 from cairn.methods.spa_rl import SPARL
 
-STUDY = Reproduction(
+STUDY = afterwards(
     id="spa-rl-grounding",
     title="What keeps SPA-RL from learning: the size of grounding, or the estimated contributions?",
     tasks=("quest",),
@@ -62,8 +63,6 @@ STUDY = Reproduction(
             explains=("spa-rl#contributions-over-outcome", "spa-rl#finds-progress"),
         ),
     ),
-    deviations=("Chosen after the reproduction was seen, with seeds that it has not used.",),
-    later_seeds=100,
 )
 
 if __name__ == "__main__":

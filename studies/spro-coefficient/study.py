@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from cairn.evidence.claims import Claim
 from cairn.lab.controls import ShuffledCredit
-from cairn.lab.experiment import Arm, Reproduction
+from cairn.lab.experiment import Arm
+from cairn.lab.standard import afterwards
 from cairn.methods.grpo import GRPO
 from cairn.methods.spro import SPRO
 
 OVER_GRPO = ("spro#over-grpo", "spro#over-grpo-at-equal-compute")
 
-STUDY = Reproduction(
+STUDY = afterwards(
     id="spro-coefficient",
     title="Is it the size of SPRO's process reward that keeps it from learning?",
     tasks=("chain",),
@@ -92,8 +93,6 @@ STUDY = Reproduction(
             explains=("spro#places-carry-it",),
         ),
     ),
-    deviations=("Chosen after the reproduction was seen, with seeds that it has not used.",),
-    later_seeds=100,
 )
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ Run: python studies/turn-ppo-without-decay/study.py [--preset smoke|cpu|gpu] [--
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.experiment import Arm, Reproduction
+from cairn.lab.experiment import Arm
+from cairn.lab.standard import afterwards
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.methods.turn_ppo import TurnPPO
 
-STUDY = Reproduction(
+STUDY = afterwards(
     id="turn-ppo-without-decay",
     title="Turn-PPO without decay: is it the turn or the decay that slows it down?",
     tasks=("quest",),
@@ -47,8 +48,6 @@ STUDY = Reproduction(
             explains=("turn-ppo#over-token-ppo-without-decay", "turn-ppo#steadier-than-token-ppo"),
         ),
     ),
-    deviations=("Chosen after the reproduction was seen, with seeds that it has not used.",),
-    later_seeds=100,
 )
 
 if __name__ == "__main__":

@@ -1,0 +1,22 @@
+"""The tests of `ppo-gae` that stayed open, once more, with seeds that none of them has seen. To be run with ten.
+
+Run: python studies/ppo-gae-once-more/study.py --seeds 10 [--preset smoke|cpu|gpu] [--out DIR] [--resume]
+"""
+
+from __future__ import annotations
+
+from cairn.lab.experiment import load_reproduction
+from cairn.lab.standard import once_more
+
+STUDY = once_more(
+    load_reproduction("ppo-gae"),
+    "over-grpo",
+    "bootstrapping-over-baseline",
+    "values-carry-it",
+    "places-carry-it",
+)
+
+if __name__ == "__main__":
+    from cairn.cli import run_script
+
+    run_script(STUDY)

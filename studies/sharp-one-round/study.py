@@ -1,0 +1,26 @@
+"""Is SHARP put to a fairer test where each agent acts once, so that success is less rare? To be run with ten.
+
+Run: python studies/sharp-one-round/study.py --seeds 10 [--preset smoke|cpu|gpu] [--out DIR] [--resume]
+"""
+
+from __future__ import annotations
+
+from cairn.lab.experiment import load_reproduction
+from cairn.lab.standard import on_other_knobs
+
+STUDY = on_other_knobs(
+    "sharp-one-round",
+    load_reproduction("sharp"),
+    "relay-rounds=1",
+    "Where each agent acts once, the initial team wins more often and the outcome of a batch says "
+    "more: an open verdict may have been for want of anything to learn from.",
+    "over-grpo",
+    "over-grpo-at-equal-compute",
+    "speaking-anew-helps",
+    "places-carry-it",
+)
+
+if __name__ == "__main__":
+    from cairn.cli import run_script
+
+    run_script(STUDY)
