@@ -6,9 +6,15 @@ Run: python reproductions/archer/reproduce.py [--preset smoke|cpu|gpu] [--seeds 
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.archer import ArCHer
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
@@ -45,14 +51,7 @@ REPRODUCTION = Reproduction(
             granularity="token",
         ),
         *baseline_arms("grpo", "GRPO", GRPO(), "paper"),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the turns of each rollout.",
-            SMALL,
-            ShuffledCredit(),
-            granularity="turn",
-        ),
+        shuffled_credit_arm(SMALL, "turn"),
         *ceiling_arms(),
     ),
     claims=(
@@ -75,16 +74,7 @@ REPRODUCTION = Reproduction(
             basis="archer#sample-efficiency",
             why="The same against the control of every experiment.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="ArCHer learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
-            basis="the protocol: every method is set against GRPO at equal metered compute",
-            why="What is saved in interaction is paid in steps of the critic.",
-        ),
+        equal_compute_claim("ArCHer", "What is saved in interaction is paid in steps of the critic."),
         Claim(
             id="credit-closer-than-gae",
             text="Q - V ranks turns more as exact advantages do than the token critic's advantages.",
@@ -105,15 +95,7 @@ REPRODUCTION = Reproduction(
             basis="the paper's ablation of its replay buffer, as a third party reports it",
             why="Off-policy learning is what is to save interaction.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which turn gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers in the wrong turns.",
-        ),
+        places_claim(),
     ),
     checks=(*calibration_checks("grpo", "GRPO"),),
     deviations=(

@@ -8,7 +8,14 @@ from __future__ import annotations
 from cairn.evidence.claims import Claim
 from cairn.lab.controls import CreditShuffledInGroup
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.c3 import C3
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
@@ -48,27 +55,15 @@ REPRODUCTION = Reproduction(
             PPOGAE(),
             granularity="token",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the compared messages of each task.",
-            C3(),
-            CreditShuffledInGroup(),
-            granularity="turn",
-        ),
+        shuffled_credit_arm(C3(), "turn", "compared messages of each task", null=CreditShuffledInGroup()),
         *ceiling_arms(),
     ),
     claims=(
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="C3 learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
-            basis="c3#over-multi-agent-baselines",
-            why="The paper gives all methods the same number of sampled leaves. A branch costs less than a rollout, "
+        equal_compute_claim(
+            "C3",
+            "The paper gives all methods the same number of sampled leaves. A branch costs less than a rollout, "
             "and only compared messages are trained on, so that FLOPs are matched here.",
+            basis="c3#over-multi-agent-baselines",
         ),
         Claim(
             id="over-grpo",
@@ -108,13 +103,8 @@ REPRODUCTION = Reproduction(
             why="With two siblings it makes every difference one of size 1; if that cost anything, the released runs "
             "would not be tests of the formula.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which message gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
+        places_claim(
+            "message",
             why="The same numbers on the wrong messages of a task. A branch is trained on one message alone, so that "
             "shuffling inside a rollout would leave half of the credit where it was.",
         ),

@@ -6,10 +6,16 @@ Run: python reproductions/capo/reproduce.py [--preset smoke|cpu|gpu] [--seeds N]
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.scorers import Oracle
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.capo import CAPO
 from cairn.methods.grpo import GRPO
 
@@ -73,15 +79,7 @@ REPRODUCTION = Reproduction(
             granularity="episode",
         ),
         *baseline_arms("grpo", "GRPO", GRPO(), "paper"),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the steps of each response.",
-            CAPO(),
-            ShuffledCredit(),
-            scorer=judge(0.1),
-            granularity="turn",
-        ),
+        shuffled_credit_arm(CAPO(), "turn", "steps of each response", scorer=judge(0.1)),
         *ceiling_arms(),
     ),
     claims=(
@@ -95,16 +93,11 @@ REPRODUCTION = Reproduction(
             why="The paper's central claim is a higher accuracy than GRPO with a rule-based reward. The area under the "
             "success curve asks for it throughout training.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="CAPO learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
-            basis="capo#over-rule-reward",
-            why="The comparison that a reviewer missed: four critiques, each billed as a pass of a model as large as "
+        equal_compute_claim(
+            "CAPO",
+            "The comparison that a reviewer missed: four critiques, each billed as a pass of a model as large as "
             "the policy. The paper's judge is larger by an order of magnitude or two, and so is its bill.",
+            basis="capo#over-rule-reward",
         ),
         Claim(
             id="penalty-carries-it",
@@ -124,14 +117,8 @@ REPRODUCTION = Reproduction(
             basis="capo#over-rule-reward",
             why="If random flags did as well, they would work as noise or as normalisation, and not as credit.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which step gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers, and as many flags, in the wrong steps.",
+        places_claim(
+            "step", why="The null control of every experiment: the same numbers, and as many flags, in the wrong steps."
         ),
         Claim(
             id="quality-of-the-judge",

@@ -8,7 +8,14 @@ from __future__ import annotations
 from cairn.evidence.claims import Claim
 from cairn.lab.controls import CreditShuffledInGroup
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.carl import CARL
 from cairn.methods.grpo import GRPO
 
@@ -55,14 +62,7 @@ REPRODUCTION = Reproduction(
             granularity="episode",
         ),
         *baseline_arms("grpo", "GRPO", GRPO(), "paper"),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the trained actions of each task.",
-            CARL(),
-            CreditShuffledInGroup(),
-            granularity="turn",
-        ),
+        shuffled_credit_arm(CARL(), "turn", "trained actions of each task", null=CreditShuffledInGroup()),
         *ceiling_arms(),
     ),
     claims=(
@@ -102,15 +102,8 @@ REPRODUCTION = Reproduction(
             "tables have 1 per cent more in one setting and 23 in the other. The margin is a quarter of what GRPO with "
             "16 rollouts generates, by the published records of GRPO with 8 (0.146 million in 80 updates).",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="CARL learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
-            basis="carl#no-more-gpu-hours",
-            why="Training is cheaper and sampling is not: the ledger weighs both.",
+        equal_compute_claim(
+            "CARL", "Training is cheaper and sampling is not: the ledger weighs both.", basis="carl#no-more-gpu-hours"
         ),
         Claim(
             id="values-carry-it",
@@ -139,13 +132,8 @@ REPRODUCTION = Reproduction(
             basis="the survey's gloss of CARL",
             why="The survey has the mask for the method; by its account the tree would not be needed.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which action gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
+        places_claim(
+            "action",
             why="The same numbers on other trained actions. Inside one rollout often only one action is trained, so "
             "they move within the task.",
         ),

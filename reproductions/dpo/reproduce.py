@@ -8,7 +8,7 @@ from __future__ import annotations
 from cairn.evidence.claims import Claim
 from cairn.lab.controls import ShuffledPreferences
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms, equal_compute_claim
 from cairn.methods.dpo import DPO
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
@@ -96,15 +96,8 @@ REPRODUCTION = Reproduction(
             why="On the first update both go the same way but for the division by the standard deviation; what DPO "
             "adds is the weight of a pair. The paper's own control is PPO.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="DPO learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
-            basis="the protocol: every method is set against GRPO at equal metered compute",
-            why="Rollouts without a pair are not trained on, so that DPO spends less on each update.",
+        equal_compute_claim(
+            "DPO", "Rollouts without a pair are not trained on, so that DPO spends less on each update."
         ),
         Claim(
             id="weight-carries-it",

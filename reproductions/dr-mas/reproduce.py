@@ -6,9 +6,16 @@ Run: python reproductions/dr-mas/reproduce.py [--preset smoke|cpu|gpu] [--seeds 
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledAgents, ShuffledCredit
+from cairn.lab.controls import ShuffledAgents
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.dr_mas import DrMAS
 from cairn.methods.grpo import GRPO
 
@@ -53,14 +60,7 @@ REPRODUCTION = Reproduction(
             ShuffledAgents(),
             granularity="multi-agent",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the turns of each rollout.",
-            DrMAS(),
-            ShuffledCredit(),
-            granularity="multi-agent",
-        ),
+        shuffled_credit_arm(DrMAS(), "multi-agent"),
         *ceiling_arms(),
     ),
     claims=(
@@ -98,15 +98,10 @@ REPRODUCTION = Reproduction(
             basis="dr-mas#search-over-grpo",
             why="The paper's result: a higher score than multi-agent GRPO with the same rollouts and hyperparameters.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="Dr. MAS learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
+        equal_compute_claim(
+            "Dr. MAS",
+            "The rule costs nothing, but what it teaches changes how long missions last, and so what they cost.",
             basis="dr-mas#search-over-grpo",
-            why="The rule costs nothing, but what it teaches changes how long missions last, and so what they cost.",
         ),
         Claim(
             id="own-deviation-helps",
@@ -126,15 +121,7 @@ REPRODUCTION = Reproduction(
             basis="dr-mas#search-over-grpo",
             why="If groups of the same sizes of anybody's turns did as well, the agents would not be what helps.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which turn gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers in the wrong turns.",
-        ),
+        places_claim(),
     ),
     checks=(
         *calibration_checks("grpo", "GRPO"),

@@ -6,9 +6,16 @@ Run: python reproductions/gigpo/reproduce.py [--preset smoke|cpu|gpu] [--seeds N
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit, ShuffledObservations
+from cairn.lab.controls import ShuffledObservations
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.gigpo import GiGPO
 from cairn.methods.grpo import GRPO
 
@@ -52,14 +59,7 @@ REPRODUCTION = Reproduction(
             ShuffledObservations(),
             granularity="turn",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the turns of each rollout.",
-            GiGPO(),
-            ShuffledCredit(),
-            granularity="turn",
-        ),
+        shuffled_credit_arm(GiGPO(), "turn"),
         *ceiling_arms(),
     ),
     claims=(
@@ -73,15 +73,10 @@ REPRODUCTION = Reproduction(
             why="The paper's central claim is a higher success rate than GRPO at equal rollouts; the area under the "
             "success curve asks for it throughout training.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="GiGPO learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
+        equal_compute_claim(
+            "GiGPO",
+            "The paper matches rollouts; credit that costs nothing must also win when FLOPs are matched.",
             basis="gigpo#alfworld-over-grpo",
-            why="The paper matches rollouts; credit that costs nothing must also win when FLOPs are matched.",
         ),
         Claim(
             id="anchors-carry-it",
@@ -92,15 +87,7 @@ REPRODUCTION = Reproduction(
             basis="gigpo#alfworld-over-grpo",
             why="If groups of unrelated turns did as well, the state grouping would not be what helps.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which turn gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="gigpo#alfworld-over-grpo",
-            why="The null control of every experiment: the same numbers in the wrong turns.",
-        ),
+        places_claim(basis="gigpo#alfworld-over-grpo"),
         Claim(
             id="grpo-without-recurrence",
             text="Where no raw observation recurs, GiGPO is GRPO.",

@@ -6,9 +6,15 @@ Run: python reproductions/hcapo/reproduce.py [--preset smoke|cpu|gpu] [--seeds N
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.gigpo import GiGPO
 from cairn.methods.grpo import GRPO
 from cairn.methods.hcapo import HCAPO
@@ -55,14 +61,7 @@ REPRODUCTION = Reproduction(
             HCAPO(lowest_ratio=1.0, highest_ratio=1.0),
             granularity="turn",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the turns of each rollout.",
-            HCAPO(),
-            ShuffledCredit(),
-            granularity="turn",
-        ),
+        shuffled_credit_arm(HCAPO(), "turn"),
         *ceiling_arms(),
     ),
     claims=(
@@ -88,15 +87,10 @@ REPRODUCTION = Reproduction(
             why="The paper's central claim is a higher success rate than GRPO at equal rollouts; the area under the "
             "success curve asks for it throughout training.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="HCAPO learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
+        equal_compute_claim(
+            "HCAPO",
+            "The paper calls the hindsight pass cheap; it must then win when its FLOPs are spent on GRPO.",
             basis="hcapo#small-overhead",
-            why="The paper calls the hindsight pass cheap; it must then win when its FLOPs are spent on GRPO.",
         ),
         Claim(
             id="outcome-carries-it",
@@ -126,15 +120,7 @@ REPRODUCTION = Reproduction(
             basis="hcapo#search-over-gigpo",
             why="GiGPO is the baseline that the paper shares its setting with.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which turn gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers in the wrong turns.",
-        ),
+        places_claim(),
     ),
     checks=(*calibration_checks("grpo", "GRPO"),),
     deviations=(

@@ -13,7 +13,7 @@ from cairn.evidence.claims import Claim
 from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.pretrain import own_tokenizer
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms, equal_compute_claim, shuffled_credit_arm
 from cairn.lab.tasks import chain, find
 from cairn.methods.grpo import GRPO
 from cairn.methods.hicra import HICRA
@@ -76,13 +76,11 @@ REPRODUCTION = Reproduction(
             HICRA(strategic_grams=EVERYTHING),
             granularity="episode",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the tokens of each rollout: as many tokens amplified, at random.",
+        shuffled_credit_arm(
             HICRA(strategic_grams=PLANS),
-            ShuffledCredit(unit="token"),
-            granularity="token",
+            "token",
+            "tokens of each rollout: as many tokens amplified, at random",
+            null=ShuffledCredit(unit="token"),
         ),
         *ceiling_arms(),
     ),
@@ -97,15 +95,8 @@ REPRODUCTION = Reproduction(
             why="The paper's central comparison: nothing differs but alpha. The task suits the method: its plans are "
             "wrong more often than its results.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="HICRA learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
-            basis="the protocol: every method is set against GRPO at equal metered compute",
-            why="Looking words up costs nothing metered, so that equal compute is equal updates here.",
+        equal_compute_claim(
+            "HICRA", "Looking words up costs nothing metered, so that equal compute is equal updates here."
         ),
         Claim(
             id="plans-not-executions",

@@ -6,9 +6,15 @@ Run: python reproductions/igpo/reproduce.py [--preset smoke|cpu|gpu] [--seeds N]
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.grpo import GRPO
 from cairn.methods.igpo import IGPO
 from cairn.methods.reinforce import RLOO
@@ -59,14 +65,7 @@ REPRODUCTION = Reproduction(
             IGPO(answer="other"),
             granularity="turn",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the turns of each rollout.",
-            IGPO(),
-            ShuffledCredit(),
-            granularity="turn",
-        ),
+        shuffled_credit_arm(IGPO(), "turn"),
         *ceiling_arms(),
     ),
     claims=(
@@ -80,15 +79,10 @@ REPRODUCTION = Reproduction(
             why="The paper's central comparison: the same configuration with and without gains; the area under the "
             "success curve asks for it throughout training.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="IGPO learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
+        equal_compute_claim(
+            "IGPO",
+            "The paper measures the extra pass as small; it must then win when its FLOPs are spent on GRPO.",
             basis="igpo#over-outcome-rl",
-            why="The paper measures the extra pass as small; it must then win when its FLOPs are spent on GRPO.",
         ),
         Claim(
             id="over-rloo",
@@ -127,15 +121,7 @@ REPRODUCTION = Reproduction(
             basis="igpo#over-outcome-rl",
             why="With gamma = 1 the gains telescope; GRPO on the merged reward has the same sum without the places.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which turn gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers in the wrong turns.",
-        ),
+        places_claim(),
         Claim(
             id="over-grpo-on-quest",
             text="On quest, too, IGPO learns faster than GRPO from the same number of rollouts.",

@@ -6,9 +6,16 @@ Run: python reproductions/istar/reproduce.py [--preset smoke|cpu|gpu] [--seeds N
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit, ShuffledTurnScores
+from cairn.lab.controls import ShuffledTurnScores
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.gigpo import GiGPO
 from cairn.methods.grpo import GRPO
 from cairn.methods.istar import IStar
@@ -54,14 +61,7 @@ REPRODUCTION = Reproduction(
             ShuffledTurnScores(within="group"),
             granularity="turn",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the turns of each rollout.",
-            IStar(reward_learning_rate=RATE),
-            ShuffledCredit(),
-            granularity="turn",
-        ),
+        shuffled_credit_arm(IStar(reward_learning_rate=RATE), "turn"),
         *ceiling_arms(),
     ),
     claims=(
@@ -75,15 +75,10 @@ REPRODUCTION = Reproduction(
             why="The paper claims better success and sample efficiency than GRPO at equal rollouts; the area under the "
             "success curve asks for both.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="iStar learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
+        equal_compute_claim(
+            "iStar",
+            "The paper does not match the training of the second model; here its FLOPs are spent on GRPO instead.",
             basis="istar#over-strong-baselines",
-            why="The paper does not match the training of the second model; here its FLOPs are spent on GRPO instead.",
         ),
         Claim(
             id="over-rloo",
@@ -133,15 +128,7 @@ REPRODUCTION = Reproduction(
             basis="istar#over-strong-baselines",
             why="If they did as well, noise of that size would be what helps.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which turn gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers in the wrong turns.",
-        ),
+        places_claim(),
     ),
     checks=(*calibration_checks("grpo", "GRPO"),),
     deviations=(

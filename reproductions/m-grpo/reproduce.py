@@ -6,10 +6,16 @@ Run: python reproductions/m-grpo/reproduce.py [--preset smoke|cpu|gpu] [--seeds 
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.scorers import Oracle
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.grpo import GRPO
 from cairn.methods.m_grpo import MGRPO
 
@@ -60,15 +66,7 @@ REPRODUCTION = Reproduction(
             scorer=BLIND,
             granularity="multi-agent",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the turns of each rollout.",
-            MGRPO(),
-            ShuffledCredit(),
-            scorer=EXPERT,
-            granularity="multi-agent",
-        ),
+        shuffled_credit_arm(MGRPO(), "multi-agent", scorer=EXPERT),
         *ceiling_arms(),
     ),
     claims=(
@@ -90,16 +88,7 @@ REPRODUCTION = Reproduction(
             basis="the protocol: every method is set against GRPO",
             why="The same team and outcome, with one comparison of whole rollouts for all agents.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="M-GRPO learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
-            basis="the protocol: every method is set against GRPO at equal metered compute",
-            why="The expert reads every rollout once, and is billed like a pass of the policy.",
-        ),
+        equal_compute_claim("M-GRPO", "The expert reads every rollout once, and is billed like a pass of the policy."),
         Claim(
             id="expert-carries-it",
             text="The gain comes from what the expert knows: blind marks teach less.",
@@ -120,15 +109,7 @@ REPRODUCTION = Reproduction(
             why="The paper groups the calls of a query; in the queue neighbours mostly come from one rollout, whose "
             "calls all have the same reward.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which turn gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers in the wrong turns.",
-        ),
+        places_claim(),
         Claim(
             id="alignment-helps",
             text="Aligning the number of calls teaches faster than counting every call once.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from cairn.evidence.claims import Claim
 from cairn.lab.controls import ShuffledCredit, ShuffledValues
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms, places_claim, shuffled_credit_arm
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 
@@ -38,14 +38,7 @@ REPRODUCTION = Reproduction(
             ShuffledValues(),
             granularity="token",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the tokens of each rollout.",
-            PAPER,
-            ShuffledCredit(unit="token"),
-            granularity="token",
-        ),
+        shuffled_credit_arm(PAPER, "token", "tokens of each rollout", null=ShuffledCredit(unit="token")),
         *ceiling_arms(),
     ),
     claims=(
@@ -101,15 +94,7 @@ REPRODUCTION = Reproduction(
             why="The same loop with values of the same rollout in other places. If that did as well, the critic would "
             "know nothing about states.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which token gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers on the wrong tokens.",
-        ),
+        places_claim("token", why="The null control of every experiment: the same numbers on the wrong tokens."),
         Claim(
             id="clipping",
             text="The clipped ratio does better than none.",

@@ -6,10 +6,16 @@ Run: python reproductions/pure/reproduce.py [--preset smoke|cpu|gpu] [--seeds N]
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.scorers import Oracle
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.grpo import GRPO
 from cairn.methods.pure import PURE
 
@@ -63,15 +69,7 @@ REPRODUCTION = Reproduction(
             learning_rate_factor=0.0,
             granularity="episode",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the steps of each response.",
-            PURE(),
-            ShuffledCredit(),
-            scorer=Oracle(),
-            granularity="turn",
-        ),
+        shuffled_credit_arm(PURE(), "turn", "steps of each response", scorer=Oracle()),
         *ceiling_arms(),
     ),
     claims=(
@@ -137,25 +135,12 @@ REPRODUCTION = Reproduction(
             why="The paper reaches the level of training on outcomes in a part of the steps; the area under the curve "
             "asks for it throughout. The PRM here knows more than the paper's does.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="The min form learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
+        equal_compute_claim(
+            "The min form",
+            "The same, with the passes of a PRM as large as the policy on its bill.",
             basis="pure#fewer-steps",
-            why="The same, with the passes of a PRM as large as the policy on its bill.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which step gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers in the wrong steps.",
-        ),
+        places_claim("step"),
     ),
     checks=calibration_checks("grpo", "GRPO"),
     deviations=(

@@ -8,7 +8,14 @@ from __future__ import annotations
 from cairn.evidence.claims import Claim
 from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.methods.ragen import RAGEN
@@ -45,14 +52,7 @@ REPRODUCTION = Reproduction(
             RAGEN(kept="random"),
             granularity="token",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the tokens of each rollout.",
-            RAGEN(),
-            ShuffledCredit(unit="token"),
-            granularity="token",
-        ),
+        shuffled_credit_arm(RAGEN(), "token", "tokens of each rollout", null=ShuffledCredit(unit="token")),
         Arm(
             "strained-filtered",
             "variant",
@@ -129,23 +129,9 @@ REPRODUCTION = Reproduction(
             basis="ragen#stabilised-training",
             why="The same control as above, where nothing collapses.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="StarPO-S learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
-            basis="the protocol: every method is set against GRPO at equal metered compute",
-            why="The filter saves the training on three groups in four, and the critic costs.",
-        ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which token gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
+        equal_compute_claim("StarPO-S", "The filter saves the training on three groups in four, and the critic costs."),
+        places_claim(
+            "token",
             why="With gamma and lambda 1 credits differ inside a rollout by the critic's value alone; StarPO-S claims "
             "nothing about places, and a contradicted claim here says that places do not matter to it.",
         ),

@@ -6,9 +6,15 @@ Run: python reproductions/sharp/reproduce.py [--preset smoke|cpu|gpu] [--seeds N
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.grpo import GRPO
 from cairn.methods.sharp import SHARP
 
@@ -39,14 +45,7 @@ REPRODUCTION = Reproduction(
             granularity="multi-agent",
         ),
         *baseline_arms("grpo", "GRPO (the shared reward alone)", GRPO(), "paper"),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the turns of each rollout.",
-            SHARP(),
-            ShuffledCredit(),
-            granularity="multi-agent",
-        ),
+        shuffled_credit_arm(SHARP(), "multi-agent"),
         *ceiling_arms(),
     ),
     claims=(
@@ -59,15 +58,10 @@ REPRODUCTION = Reproduction(
             basis="sharp#over-baselines",
             why="The paper's multi-agent baselines give every agent the same reward; on this task that is GRPO.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="SHARP learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
+        equal_compute_claim(
+            "SHARP",
+            "The rollouts without an agent cost as much as others; GRPO may spend that on rollouts of its own.",
             basis="sharp#over-baselines",
-            why="The rollouts without an agent cost as much as others; GRPO may spend that on rollouts of its own.",
         ),
         Claim(
             id="speaking-anew-helps",
@@ -89,15 +83,7 @@ REPRODUCTION = Reproduction(
             why="Of two agents who can stand in for each other both get nothing when one is left out, and share by "
             "Shapley; what the coalitions cost is in the ledger.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which turn gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers in the wrong turns.",
-        ),
+        places_claim(),
     ),
     checks=(*calibration_checks("grpo", "GRPO"),),
     deviations=(

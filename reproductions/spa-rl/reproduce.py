@@ -6,9 +6,15 @@ Run: python reproductions/spa-rl/reproduce.py [--preset smoke|cpu|gpu] [--seeds 
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.grpo import GRPO
 from cairn.methods.spa_rl import SPARL
 
@@ -54,14 +60,7 @@ REPRODUCTION = Reproduction(
             granularity="token",
         ),
         *baseline_arms("grpo", "GRPO", GRPO(), "paper"),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the turns of each rollout.",
-            SPARL(),
-            ShuffledCredit(),
-            granularity="token",
-        ),
+        shuffled_credit_arm(SPARL(), "token"),
         *ceiling_arms(),
     ),
     claims=(
@@ -114,25 +113,8 @@ REPRODUCTION = Reproduction(
             why="Rank correlation of turns with exact credit under the initial policy, after both have learnt from 20 "
             "batches of it; grounding is left out, since it says nothing of progress.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="SPA-RL learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
-            basis="the protocol: every method is set against GRPO at equal metered compute",
-            why="The estimator is a second network of the policy's size, and is paid for.",
-        ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which turn gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers in the wrong turns.",
-        ),
+        equal_compute_claim("SPA-RL", "The estimator is a second network of the policy's size, and is paid for."),
+        places_claim(),
     ),
     checks=(*calibration_checks("grpo", "GRPO"),),
     deviations=(

@@ -6,9 +6,8 @@ Run: python reproductions/spro/reproduce.py [--preset smoke|cpu|gpu] [--seeds N]
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms, places_claim, shuffled_credit_arm
 from cairn.methods.grpo import GRPO
 from cairn.methods.spro import SPRO
 from cairn.methods.vineppo import VinePPO
@@ -55,14 +54,7 @@ REPRODUCTION = Reproduction(
             granularity="step",
         ),
         *baseline_arms("grpo", "GRPO", GRPO(), "paper"),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the steps of each rollout.",
-            SPRO(),
-            ShuffledCredit(),
-            granularity="step",
-        ),
+        shuffled_credit_arm(SPRO(), "step", "steps of each rollout"),
         *ceiling_arms(),
     ),
     claims=(
@@ -120,13 +112,8 @@ REPRODUCTION = Reproduction(
             not_testable="The question fixes how many steps a right chain has, and of how many words; only what is not "
             "understood could be saved",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which step gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
+        places_claim(
+            "step",
             why="The same numbers at other steps of the same rollout. If they did as well, the process reward would "
             "say nothing about steps.",
         ),

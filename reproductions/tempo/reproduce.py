@@ -8,7 +8,14 @@ from __future__ import annotations
 from cairn.evidence.claims import Claim
 from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.methods.tempo import TEMPO
@@ -41,13 +48,11 @@ REPRODUCTION = Reproduction(
             PPOGAE(),
             granularity="token",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the tokens of each rollout: corrections at unrelated tokens.",
+        shuffled_credit_arm(
             TEMPO(),
-            ShuffledCredit(unit="token"),
-            granularity="token",
+            "token",
+            "tokens of each rollout: corrections at unrelated tokens",
+            null=ShuffledCredit(unit="token"),
         ),
         *ceiling_arms(),
     ),
@@ -62,16 +67,11 @@ REPRODUCTION = Reproduction(
             why="The paper's central claim against the rule that it adds to. Groups of eight share prefixes up to the "
             "first lines that compute, so that the tree has something to say where it matters.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="TEMPO learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
-            basis="tempo#faster",
-            why="The tree is read off the ordinary group and costs nothing metered; the paper claims less wall-clock "
+        equal_compute_claim(
+            "TEMPO",
+            "The tree is read off the ordinary group and costs nothing metered; the paper claims less wall-clock "
             "time to the same accuracy.",
+            basis="tempo#faster",
         ),
         Claim(
             id="over-critic",
@@ -103,13 +103,8 @@ REPRODUCTION = Reproduction(
             why="Average precision of the size of the credit as a detector of the steps that may lose the answer, "
             "under the initial policy. GRPO gives all steps of a rollout the same.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which token gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
+        places_claim(
+            "token",
             why="The same corrections at unrelated tokens of the same rollout. If they did as well, the tree would not "
             "be what helps.",
         ),

@@ -6,9 +6,15 @@ Run: python reproductions/turn-ppo/reproduce.py [--preset smoke|cpu|gpu] [--seed
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.methods.turn_ppo import TurnPPO
@@ -40,14 +46,7 @@ REPRODUCTION = Reproduction(
             granularity="token",
         ),
         *baseline_arms("grpo", "GRPO", GRPO(), "paper"),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the turns of each rollout.",
-            TurnPPO(),
-            ShuffledCredit(),
-            granularity="turn",
-        ),
+        shuffled_credit_arm(TurnPPO(), "turn"),
         *ceiling_arms(),
     ),
     claims=(
@@ -90,25 +89,8 @@ REPRODUCTION = Reproduction(
             basis="turn-ppo#over-grpo-and-token-ppo",
             why="The paper's other control, on the same batches.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="PPO by turn learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
-            basis="the protocol: every method is set against GRPO at equal metered compute",
-            why="GRPO gets the FLOPs that the critic takes.",
-        ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which turn gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers in the wrong turns.",
-        ),
+        equal_compute_claim("PPO by turn", "GRPO gets the FLOPs that the critic takes."),
+        places_claim(),
     ),
     checks=(*calibration_checks("grpo", "GRPO"),),
     deviations=(

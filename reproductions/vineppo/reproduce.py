@@ -6,9 +6,16 @@ Run: python reproductions/vineppo/reproduce.py [--preset smoke|cpu|gpu] [--seeds
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit, ShuffledTurnValues
+from cairn.lab.controls import ShuffledTurnValues
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import (
+    baseline_arms,
+    calibration_checks,
+    ceiling_arms,
+    equal_compute_claim,
+    places_claim,
+    shuffled_credit_arm,
+)
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.methods.vineppo import VinePPO
@@ -29,14 +36,7 @@ REPRODUCTION = Reproduction(
             PPOGAE(),
             granularity="token",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the turns of each rollout.",
-            VinePPO(),
-            ShuffledCredit(),
-            granularity="turn",
-        ),
+        shuffled_credit_arm(VinePPO(), "turn"),
         Arm(
             "shuffled-values",
             "null",
@@ -66,15 +66,9 @@ REPRODUCTION = Reproduction(
             basis="the protocol: every method is set against GRPO",
             why="Credit for each step against none, on the same batches. The paper's own control is PPO.",
         ),
-        Claim(
-            id="over-grpo-at-equal-compute",
-            text="VinePPO learns faster than GRPO at equal metered compute.",
-            arm="paper",
-            control="grpo-equal-compute",
-            axis="flops",
-            margin=0.02,
-            basis="the protocol: every method is set against GRPO at equal metered compute",
-            why="The paper says against PPO that the continuations pay for themselves; see the claim over the critic.",
+        equal_compute_claim(
+            "VinePPO",
+            "The paper says against PPO that the continuations pay for themselves; see the claim over the critic.",
         ),
         Claim(
             id="more-continuations-help",
@@ -85,15 +79,7 @@ REPRODUCTION = Reproduction(
             basis="the paper's comparison of K = 1, 3 and 9, as a third party reports it",
             why="The ablation over K; what more continuations cost is in the ledger.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which turn gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers in the wrong turns.",
-        ),
+        places_claim(),
     ),
     checks=(*calibration_checks("grpo", "GRPO"),),
     deviations=(

@@ -6,7 +6,7 @@ Run: python studies/carl-once-more/study.py --seeds 10 [--preset smoke|cpu|gpu] 
 from __future__ import annotations
 
 from cairn.lab.experiment import load_reproduction
-from cairn.lab.standard import once_more
+from cairn.lab.follow_up import once_more
 
 STUDY = once_more(
     load_reproduction("carl"),

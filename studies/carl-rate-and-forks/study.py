@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cairn.evidence.claims import Claim
 from cairn.lab.experiment import Arm
-from cairn.lab.standard import afterwards
+from cairn.lab.follow_up import afterwards
 from cairn.methods.carl import CARL
 from cairn.methods.grpo import GRPO
 

@@ -10,7 +10,7 @@ from typing import cast
 
 from cairn.evidence.claims import Claim
 from cairn.lab.experiment import Arm, load_reproduction
-from cairn.lab.standard import afterwards
+from cairn.lab.follow_up import afterwards
 from cairn.methods.hicra import HICRA
 
 TESTED = load_reproduction("hicra")

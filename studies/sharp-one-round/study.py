@@ -6,7 +6,7 @@ Run: python studies/sharp-one-round/study.py --seeds 10 [--preset smoke|cpu|gpu]
 from __future__ import annotations
 
 from cairn.lab.experiment import load_reproduction
-from cairn.lab.standard import on_other_knobs
+from cairn.lab.follow_up import on_other_knobs
 
 STUDY = on_other_knobs(
     "sharp-one-round",

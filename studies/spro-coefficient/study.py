@@ -8,7 +8,7 @@ from __future__ import annotations
 from cairn.evidence.claims import Claim
 from cairn.lab.controls import ShuffledCredit
 from cairn.lab.experiment import Arm
-from cairn.lab.standard import afterwards
+from cairn.lab.follow_up import afterwards
 from cairn.methods.grpo import GRPO
 from cairn.methods.spro import SPRO
 

@@ -1,15 +1,14 @@
-"""Arms and checks that every experiment has: baseline, ceiling, and whether the task can tell credit apart."""
+"""Arms, claims and checks of every experiment: baseline, ceiling, null control, whether the task tells credit apart."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ExactCredit, ShuffledCredit
+from cairn.lab.controls import ExactCredit, NullControl, ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
+from cairn.lab.scorers import Scorer
 from cairn.method import Method
 
-LATER_SEEDS = 100  # so much later begin the seeds of what is run after a reproduction was seen
+TURNS = ShuffledCredit()  # the unit that is shuffled unless another is named
 
 
 def baseline_arms(
@@ -54,6 +53,45 @@ def ceiling_arms() -> tuple[Arm, Arm]:
             ShuffledCredit(),
             granularity="turn",
         ),
+    )
+
+
+def equal_compute_claim(rule: str, why: str, basis: str = "") -> Claim:
+    """Return the claim that what the text calls `rule` beats GRPO when GRPO may spend as much."""
+    return Claim(
+        id="over-grpo-at-equal-compute",
+        text=f"{rule} learns faster than GRPO at equal metered compute.",
+        arm="paper",
+        control="grpo-equal-compute",
+        axis="flops",
+        margin=0.02,
+        basis=basis or "the protocol: every method is set against GRPO at equal metered compute",
+        why=why,
+    )
+
+
+def shuffled_credit_arm(
+    method: Method,
+    granularity: str,
+    among: str = "turns of each rollout",
+    null: NullControl = TURNS,
+    scorer: Scorer | None = None,
+) -> Arm:
+    """Return the null control of every experiment: a rule's own credits in the wrong places."""
+    text = f"The paper's own credits permuted among the {among}."
+    return Arm("shuffled-credit", "null", text, method, null, granularity=granularity, scorer=scorer)
+
+
+def places_claim(place: str = "turn", why: str = "", basis: str = "") -> Claim:
+    """Return the claim that a rule's credits teach more in their places than in others of the same kind."""
+    return Claim(
+        id="places-carry-it",
+        text=f"It matters which {place} gets which credit: shuffled credit teaches less.",
+        arm="paper",
+        control="shuffled-credit",
+        margin=0.02,
+        basis=basis or "the protocol: shuffled credit is in every experiment",
+        why=why or f"The null control of every experiment: the same numbers in the wrong {place}s.",
     )
 
 
@@ -103,59 +141,6 @@ def calibration_study(id: str, task: str, control: str, label: str, method: Meth
         arms=(baseline_arms(control, label, method, control)[0], *ceiling_arms(), still),
         claims=(),
         checks=(*calibration_checks(control, label), *range_checks(control, label, still.name)),
-    )
-
-
-def once_more(tested: Reproduction, *claims: str) -> Reproduction:
-    """Return the study that puts claims of a reproduction to the test again, with later seeds that share none of its.
-
-    To be run with more seeds, it says whether an open verdict was for want of them. Nothing else changes: the arms that
-    the claims need are the reproduction's own, and so are its margins and words. The claims are of its first task, on
-    which alone it runs. Raises ValueError for others.
-    """
-    again = _tested_again(replace(tested, checks=()), tested.tasks[0], claims)
-    return replace(
-        again, id=f"{tested.id}-once-more", title=f"{tested.title}: open tests once more, with other and more seeds"
-    )
-
-
-def on_other_knobs(id: str, tested: Reproduction, task: str, why: str, *claims: str) -> Reproduction:
-    """Return the study that asks claims of a reproduction where its first task is set otherwise, with later seeds.
-
-    task: the same family with other knobs. why: what that may explain, for the claims' own. The checks come along: a
-    task that is set otherwise may not be able to judge credit. Raises ValueError for claims that are not of its first
-    task.
-    """
-    again = _tested_again(tested, task, claims)
-    return replace(
-        again,
-        id=id,
-        title=f"{tested.title}: on {task}",
-        claims=tuple(claim.model_copy(update={"why": why}) for claim in again.claims),
-    )
-
-
-def afterwards(
-    id: str, title: str, tasks: tuple[str, ...], arms: tuple[Arm, ...], claims: tuple[Claim, ...]
-) -> Reproduction:
-    """Return a study that was declared when a reproduction had been seen: on later seeds, and saying so."""
-    said = "Chosen after the reproduction was seen, with seeds that it has not used."
-    return Reproduction(id, title, tasks, arms, claims, deviations=(said,), later_seeds=LATER_SEEDS)
-
-
-def _tested_again(tested: Reproduction, task: str, claims: tuple[str, ...]) -> Reproduction:
-    """Return what claims and checks need of a reproduction, on one task; each claim says which test it repeats."""
-    there = tested.on(task)
-    chosen = [claim for claim in there.claims if claim.id in claims]
-    if len(chosen) != len(claims):
-        raise ValueError(f"{tested.id} does not declare all of {', '.join(claims)} on {tested.tasks[0]}")
-    names = {name for claim in (*chosen, *there.checks) for name in (claim.arm, claim.control)}
-    names |= {arm.spends_like for arm in there.arms if arm.name in names and arm.spends_like}
-    return replace(
-        there,
-        arms=tuple(arm for arm in there.arms if arm.name in names),
-        claims=tuple(claim.model_copy(update={"explains": (f"{tested.id}#{claim.id}",)}) for claim in chosen),
-        later_seeds=LATER_SEEDS,
     )
 
 

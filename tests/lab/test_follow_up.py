@@ -9,7 +9,8 @@ import pytest
 from cairn.evidence.claims import Claim
 from cairn.evidence.homes import STUDIES, ids
 from cairn.lab.experiment import Arm, Reproduction, load_reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms, once_more
+from cairn.lab.follow_up import afterwards, on_other_knobs, once_more
+from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
 from cairn.methods.grpo import GRPO
 
 CLAIMS = tuple(
@@ -68,6 +69,21 @@ def test_it_runs_on_the_first_task_alone() -> None:
 def test_a_claim_that_is_not_declared_is_refused() -> None:
     with pytest.raises(ValueError, match="sample does not declare all of faster, slower"):
         once_more(TESTED, "faster", "slower")
+
+
+def test_on_other_knobs_the_claims_move_and_the_checks_come_along() -> None:
+    study = on_other_knobs("sample-long", TESTED, "quest-horizon=48", "Longer.", "placed")
+    assert (study.id, study.tasks, study.later_seeds) == ("sample-long", ("quest-horizon=48",), 100)
+    assert [arm.name for arm in study.arms] == ["paper", "plain", "shuffled", "exact", "exact-shuffled"]
+    assert study.checks == TESTED.checks
+    assert [(claim.why, claim.explains) for claim in study.claims] == [("Longer.", ("sample#placed",))]
+    assert study.claims[0].model_copy(update={"why": "invented", "explains": ()}) == CLAIMS[2]
+
+
+def test_what_is_asked_afterwards_says_so_and_uses_other_seeds() -> None:
+    study = afterwards("asked", "Asked", ("quest",), TESTED.arms, CLAIMS)
+    assert study.deviations == ("Chosen after the reproduction was seen, with seeds that it has not used.",)
+    assert study.later_seeds == 100
 
 
 @pytest.mark.parametrize("study", ids(STUDIES))
