@@ -98,7 +98,7 @@ def test_the_policy_waits_for_the_critic() -> None:
 
 
 class _Recorder(Playback):
-    """Notes what the critic is fitted on; what is stored earned 10 more than what is new."""
+    """Notes what the critic is fitted on. What is stored earned 10 more than what is new; the lagging twin says double."""
 
     def __init__(self, rollouts: Rollouts, needs: frozenset[str]) -> None:
         super().__init__(rollouts, needs)
@@ -107,6 +107,10 @@ class _Recorder(Playback):
 
     def replay(self, count: int) -> tuple[Rollouts, ...]:
         return tuple(one.replace(terminal_rewards=one.terminal_rewards + 10) for one in super().replay(count))
+
+    def action_values(self, rollouts: Rollouts, *, lagging: bool = False) -> ActionValues:
+        said = super().action_values(rollouts)
+        return ActionValues(2 * said.actions, 2 * said.states) if lagging else said
 
     def fit_action_values(
         self, rollouts: Rollouts, targets: ActionValues, teaches_states: Tensor, follow: float
@@ -144,5 +148,5 @@ def test_without_storage_the_critic_learns_from_the_newest_batch() -> None:
 def test_the_critic_is_taught_by_the_lagging_values_of_the_next_state(layout: Layout) -> None:
     services = _fitted(ArCHer(critic_steps=1, critic_rollouts=1, stored_updates=0, gamma=0.5), _two_turns(layout))
     assert services.last is not None
-    assert services.last.actions.tolist() == [[[0.5, 0.5], [0, 0]]]  # 0.5 * 1;  the return, 0
-    assert services.last.states.tolist() == [[[2.5, 2.5], [1, 1]]]
+    assert services.last.actions.tolist() == [[[1, 1], [0, 0]]]  # 0.5 * 2 * 1;  the return, 0
+    assert services.last.states.tolist() == [[[5, 5], [2, 2]]]

@@ -136,7 +136,8 @@ def test_an_ended_response_counts_in_the_value_of_its_prefix() -> None:
 
 
 def test_turns_and_observations_make_no_difference() -> None:
-    whole, parts = [[_row("g", 1, *first), _row("g", 0, "ac")] for first in (("ab",), ("a", "b"))]
+    # `b` is said in the second turn of one response and in the first of the other, and is the same step of the tree.
+    whole, parts = [[_row("g", 1, *first), _row("g", 0, "abd"), _row("g", 0, "e")] for first in (("abc",), ("a", "bc"))]
     assert _credit(whole, TEMPO()) == _credit(parts, TEMPO())
 
 
