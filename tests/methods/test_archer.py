@@ -98,7 +98,7 @@ def test_the_policy_waits_for_the_critic() -> None:
 
 
 class _Recorder(Playback):
-    """Notes what the critic is fitted on. What is stored earned 10 more than what is new; the lagging twin says double."""
+    """Notes what the critic is fitted on. What is stored earned 10 more; the lagging twin says double."""
 
     def __init__(self, rollouts: Rollouts, needs: frozenset[str]) -> None:
         super().__init__(rollouts, needs)
