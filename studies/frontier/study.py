@@ -59,6 +59,7 @@ def claims() -> Iterator[Claim]:
                 basis=QUESTION,
                 why="The area under the success curve up to the same metered compute asks which use of it teaches "
                 "faster.",
+                explains=("vineppo#over-grpo-at-equal-compute",) if arm.startswith("vineppo") else (),
             )
 
 

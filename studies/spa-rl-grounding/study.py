@@ -49,7 +49,12 @@ STUDY = afterwards(
             margin=0.02,
             basis="an open question of our own reproduction",
             why="If grounding does the harm, it does so whatever stands beside it.",
-            explains=("spa-rl#over-ppo", "spa-rl#attribution-carries-it"),
+            explains=(
+                "spa-rl#over-ppo",
+                "spa-rl#attribution-carries-it",
+                "spa-rl#over-released",
+                "spa-rl#places-carry-it",
+            ),
         ),
         Claim(
             id="dividing-costs",

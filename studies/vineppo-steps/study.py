@@ -85,6 +85,7 @@ STUDY = Reproduction(
             margin=0.02,
             basis="the protocol: every method is set against GRPO at equal metered compute",
             why="The paper says against PPO that the continuations pay for themselves; see the claim over the critic.",
+            explains=("vineppo#over-grpo-at-equal-compute",),
         ),
         Claim(
             id="over-larger-groups",

@@ -51,6 +51,11 @@ def test_each_claim_says_which_test_it_repeats_and_changes_in_nothing_else() -> 
     assert [one.model_copy(update={"explains": ()}) for one in study.claims] == [CLAIMS[0], CLAIMS[2]]
 
 
+def test_a_second_one_of_a_reproduction_has_another_name() -> None:
+    assert once_more(TESTED, "faster").id == "sample-once-more"
+    assert once_more(TESTED, "placed", about="places").id == "sample-places-once-more"
+
+
 def test_its_seeds_begin_behind_those_that_were_used() -> None:
     assert once_more(TESTED, "faster").later_seeds == 100
     assert TESTED.later_seeds == 0

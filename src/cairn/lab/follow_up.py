@@ -13,17 +13,17 @@ from cairn.lab.experiment import Arm, Reproduction
 LATER_SEEDS = 100  # so much later than those of a reproduction begin its follow-ups' seeds
 
 
-def once_more(tested: Reproduction, *claims: str) -> Reproduction:
+def once_more(tested: Reproduction, *claims: str, about: str = "") -> Reproduction:
     """Return the study that puts claims of a reproduction to the test again, with later seeds that share none of its.
 
     To be run with more seeds, it says whether an open verdict was for want of them. Nothing else changes: the arms that
     the claims need are the reproduction's own, and so are its margins and words. The claims are of its first task, on
-    which alone it runs. Raises ValueError for others.
+    which alone it runs. about: a word for the id, where it is not the only such study of a reproduction. Raises
+    ValueError for claims of other tasks.
     """
     again = _tested_again(replace(tested, checks=()), tested.tasks[0], claims)
-    return replace(
-        again, id=f"{tested.id}-once-more", title=f"{tested.title}: open tests once more, with other and more seeds"
-    )
+    name = "-".join(filter(None, (tested.id, about, "once-more")))
+    return replace(again, id=name, title=f"{tested.title}: open tests once more, with other and more seeds")
 
 
 def on_other_knobs(id: str, tested: Reproduction, task: str, why: str, *claims: str) -> Reproduction:

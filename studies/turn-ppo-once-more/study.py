@@ -1,0 +1,20 @@
+"""Tests of `turn-ppo` that stayed open, once more, with seeds that none of them has seen. To be run with ten.
+
+Run: python studies/turn-ppo-once-more/study.py --seeds 10 [--preset smoke|cpu|gpu] [--out DIR] [--resume]
+"""
+
+from __future__ import annotations
+
+from cairn.lab.experiment import load_reproduction
+from cairn.lab.follow_up import once_more
+
+STUDY = once_more(
+    load_reproduction("turn-ppo"),
+    "over-token-ppo",
+    "places-carry-it",
+)
+
+if __name__ == "__main__":
+    from cairn.cli import run_script
+
+    run_script(STUDY)
