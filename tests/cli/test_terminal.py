@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from tests.cli.conftest import Command
+from tests.evidence.samples import sample_claim, sample_experiment, sample_records
 
 from cairn.cli import app, run_script
 from cairn.commands.numbers import amount, duration, interval
@@ -16,8 +17,9 @@ from cairn.commands.report_tables import print_report, print_reports
 from cairn.commands.terminal import add, output, print_error, printable, table
 from cairn.commands.watching import LiveWatcher
 from cairn.errors import UserError
+from cairn.evidence.explanations import attempts
 from cairn.evidence.records import read_records
-from cairn.evidence.report import read_report
+from cairn.evidence.report import build_report, read_report
 from cairn.evidence.summary import Estimate
 
 COMMANDS = ["list", "show", "cite", "export", "validate", "new", "diff", "recommend", "power", "run", "report", "audit",
@@ -105,6 +107,19 @@ def test_tables_fit_the_terminal_and_lose_nothing(finished: Path, width: int) ->
         assert f"{final.estimate:.3f}" in text
         assert f"[{final.low:.3f}, {final.high:.3f}]" in text
     assert "do not reproduce the paper's benchmark numbers" in " ".join(text.split())
+
+
+def test_a_finding_stands_once_behind_the_open_verdicts_that_it_looks_into() -> None:
+    claims = tuple(sample_claim(name, arm="baseline", control="paper") for name in ("denied", "refused", "puzzling"))
+    report = build_report(sample_experiment(claims=claims), sample_records(), 1)
+    looking = sample_claim("wider", explains=(f"{report.id}#denied", f"{report.id}#refused"))
+    study = build_report(sample_experiment(claims=(looking,)), sample_records(), 1)
+    stream = io.StringIO()
+    print_report(Console(file=stream, width=200), report, attempts([study]))
+    text = " ".join(stream.getvalue().split())
+    assert text.count(f"{study.id}#wider") == 1
+    assert f"denied, refused: {looking.text} supported, +" in text
+    assert "puzzling: nothing yet" in text
 
 
 def test_the_live_display_shows_running_cells_and_drops_finished_ones(finished: Path) -> None:

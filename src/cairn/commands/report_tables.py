@@ -125,15 +125,18 @@ def _print_claims(console: Console, title: str, claims: Sequence[ClaimReport]) -
 
 
 def _print_attempts(console: Console, report: Report, attempts: Attempts) -> None:
-    """Print under each open verdict what studies found that looked into it."""
+    """Print what studies found that looked into open verdicts, each finding once, behind the tests that it is about."""
     wanting = [found for found in report.claims if is_open(found)]
     if not wanting:
         return
-    heading(console, "Tried to explain open verdicts, which stay as they are")
+    tests: dict[str, list[str]] = {}
     for found in wanting:
         tried = [_attempt(one) for one in attempts.get(key_of(report.id, found), ())]
         for line in tried or ["nothing yet"]:
-            console.print(Padding(Text(printable(f"{found.claim.id}: {line}")), (0, 0, 0, 2)))
+            tests.setdefault(line, []).append(found.claim.id)
+    heading(console, "Tried to explain open verdicts, which stay as they are")
+    for line, names in tests.items():
+        console.print(Padding(Text(printable(f"{', '.join(names)}: {line}")), (0, 0, 0, 2)))
 
 
 def _attempt(one: Attempt) -> str:
