@@ -29,9 +29,9 @@ def once_more(tested: Reproduction, *claims: str, about: str = "") -> Reproducti
 def on_other_knobs(id: str, tested: Reproduction, task: str, why: str, *claims: str) -> Reproduction:
     """Return the study that asks claims of a reproduction where its first task is set otherwise, with later seeds.
 
-    task: the same family with other knobs. why: what that may explain, for the claims' own. The checks come along: a
-    task that is set otherwise may not be able to judge credit. Raises ValueError for claims that are not of its first
-    task.
+    task: the same family with other knobs, all of them named: none is taken over from the tested task. why: what that
+    may explain, for the claims' own. The checks come along: a task that is set otherwise may not be able to judge
+    credit. Raises ValueError for claims that are not of its first task.
     """
     again = _tested_again(tested, task, claims)
     return replace(
