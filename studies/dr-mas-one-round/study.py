@@ -11,9 +11,9 @@ from cairn.lab.experiment import load_reproduction
 from cairn.lab.follow_up import on_other_knobs
 
 AN_OVERSIGHT = (
-    "The alarm of the reproduction was left out here, so that every agent acts once in every rollout: the rule is then "
-    "GRPO but for its deviation, whoever is whose agent, and what separates agents is not tested. With the alarm it is "
-    "`dr-mas-unequal-one-round`."
+    "The alarm of the reproduction was left out here, so that every agent acts once in every rollout: statistics by "
+    "agent are then those of the task, the rule is GRPO but for the kind of deviation, and its point is not tested. "
+    "With the alarm it is `dr-mas-unequal-one-round`."
 )
 TESTED = load_reproduction("dr-mas")
 
