@@ -55,11 +55,33 @@ def test_option_chances_are_those_of_one_text_at_a_time(model: LanguageModel, pa
 
 
 def test_a_batch_read_in_parts_is_the_batch(
-    model: LanguageModel, panel: Panel, table: PolicyTable, monkeypatch: pytest.MonkeyPatch
+    model64: LanguageModel, panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    whole = PolicyReader(model64.tokenizer).read(model64, join(panel.train))
     monkeypatch.setattr("cairn.lab.policy.ROWS_AT_ONCE", 7)
-    parts = PolicyReader(model.tokenizer).read(model, join(panel.train))
-    np.testing.assert_allclose(parts.log_probs, table.log_probs, rtol=0, atol=1e-6)
+    parts = PolicyReader(model64.tokenizer).read(model64, join(panel.train))
+    np.testing.assert_allclose(parts.log_probs, whole.log_probs, rtol=0, atol=1e-12)
+
+
+def test_what_worlds_share_is_read_once(model: LanguageModel, panel: Panel) -> None:
+    """No row that goes through the model is the beginning of another one, however many worlds hold it."""
+    rows: list[tuple[int, ...]] = []
+    reader, world = PolicyReader(model.tokenizer), panel.train[0]
+    hook = model.network.register_forward_pre_hook(
+        lambda _, __, given: rows.extend(
+            tuple(row[there.bool()].tolist())
+            for row, there in zip(given["input_ids"], given["attention_mask"], strict=True)
+        ),
+        with_kwargs=True,
+    )
+    once = reader.read(model, join([world]))
+    alone = list(rows)
+    rows.clear()
+    twice = reader.read(model, join([world, world]))
+    hook.remove()
+    assert sorted(rows) == sorted(alone)
+    assert not any(one == other[: len(one)] for one in alone for other in alone if one is not other)
+    np.testing.assert_array_equal(twice.log_probs, np.concatenate([once.log_probs] * 2))
 
 
 def test_options_are_sampled_as_often_as_the_table_says(table: PolicyTable, rng: np.random.Generator) -> None:
