@@ -64,7 +64,7 @@ def test_a_batch_read_in_parts_is_the_batch(
 
 
 def test_what_worlds_share_is_read_once(model: LanguageModel, panel: Panel) -> None:
-    """No row that goes through the model is the beginning of another one, however many worlds hold it."""
+    """No row goes through the model twice, however many worlds hold it, and none holds the last token of a phrase."""
     rows: list[tuple[int, ...]] = []
     reader, world = PolicyReader(model.tokenizer), panel.train[0]
     hook = model.network.register_forward_pre_hook(
@@ -80,7 +80,12 @@ def test_what_worlds_share_is_read_once(model: LanguageModel, panel: Panel) -> N
     twice = reader.read(model, join([world, world]))
     hook.remove()
     assert sorted(rows) == sorted(alone)
-    assert not any(one == other[: len(one)] for one in alone for other in alone if one is not other)
+    assert len({*alone}) == len(alone)
+    prompts = model.tokenizer(list(world.prompts), add_special_tokens=False)["input_ids"]
+    phrases = [
+        model.tokenizer(list(options), add_special_tokens=False)["input_ids"] for options in world.options if options
+    ]
+    assert max(map(len, rows)) < max(map(len, prompts)) + max(len(phrase) for options in phrases for phrase in options)
     np.testing.assert_array_equal(twice.log_probs, np.concatenate([once.log_probs] * 2))
 
 

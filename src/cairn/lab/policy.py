@@ -106,7 +106,9 @@ class PolicyReader:
     def read(self, model: LanguageModel, worlds: WorldBatch) -> PolicyTable:
         """Read every prompt with every phrase of the batch."""
         trees = [self.tree(w) for w in worlds.worlds]
-        logits = _forward(model, *_distinct([s for t in trees for s in t.sequences], *_gather_points(trees)))
+        rows, positions = _gather_points(trees)
+        sequences, rows = _distinct([s for t in trees for s in t.sequences], rows)
+        logits = _forward(model, sequences, rows, positions)
         log_probs = logits.double().log_softmax(-1).cpu().numpy()
         child, roots = join_children(trees, log_probs.shape[1])
         return PolicyTable(
@@ -125,18 +127,14 @@ def _gather_points(trees: Sequence[Tree]) -> tuple[IntArray, IntArray]:
     return rows, np.concatenate([t.node_position for t in trees])
 
 
-def _distinct(
-    sequences: list[tuple[int, ...]], rows: IntArray, positions: IntArray
-) -> tuple[list[tuple[int, ...]], IntArray, IntArray]:
-    """Leave out sequences with which another one begins, sort the rest, and say where the same points lie in it.
+def _distinct(sequences: list[tuple[int, ...]], rows: IntArray) -> tuple[list[tuple[int, ...]], IntArray]:
+    """Keep equal sequences once, and say where each of `rows` lies then: worlds of a batch share prompts.
 
-    Worlds of a batch share prompts, and phrases their first words; short rows stand together, so that few are padded.
+    Short sequences come first, so that those that are read together need little padding.
     """
-    beginnings = {s[:end] for s in set(sequences) for end in range(1, len(s))}
-    kept = sorted((s for s in set(sequences) if s not in beginnings), key=lambda s: (len(s), s))
-    where = {s[:end]: row for row, s in enumerate(kept) for end in range(1, len(s) + 1)}
-    moved = np.array([where[s] for s in sequences])
-    return kept, moved[rows], positions
+    kept = sorted(set(sequences), key=lambda s: (len(s), s))
+    place = {sequence: row for row, sequence in enumerate(kept)}
+    return kept, np.array([place[s] for s in sequences])[rows]
 
 
 @torch.no_grad()
