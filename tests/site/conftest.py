@@ -97,6 +97,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = bare_root(tmp_path_factory.mktemp("root"))
     fill(made, invented_experiment(), invented_records())
     looked = sample_claim("wider", text="A wider net catches more.", explains=(f"{METHOD}#slower",))
+    fill_study(made, sample_experiment(id="own-question", title="Is there a net?", claims=(sample_claim("net"),)))
     fill_study(made, sample_experiment(id=STUDY, title="Does a wider net catch more?", claims=(looked,)))
     return made
 

@@ -92,6 +92,15 @@ def test_a_study_has_a_page_of_its_own_and_no_entry(docs: Path) -> None:
     assert STUDY not in {one["id"] for one in json.loads((docs / "data/v1/entries.json").read_text())}
 
 
+def test_studies_of_open_verdicts_are_listed_apart_with_the_methods_that_they_are_about(docs: Path) -> None:
+    listed = read(docs / "studies" / "index.md")
+    own, followed = listed.text.split("Open verdicts, looked into")
+    assert "Is there a net?" in own
+    assert "Does a wider net catch more?" not in own
+    assert "Does a wider net catch more?" in followed
+    assert f"../methods/{METHOD}.html" in listed.all("a", "href")
+
+
 def test_an_open_verdict_says_what_was_tried_to_explain_it(page: Page) -> None:
     assert "Tried to explain it✓ supported A wider net catches more. paper − baseline: +" in page.text
     assert f"../studies/{STUDY}.html#test-wider" in page.all("a", "href")
