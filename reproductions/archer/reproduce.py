@@ -74,7 +74,7 @@ REPRODUCTION = Reproduction(
             basis="archer#sample-efficiency",
             why="The same against the control of every experiment.",
         ),
-        equal_compute_claim("ArCHer", "What is saved in interaction is paid in steps of the critic."),
+        equal_compute_claim("ArCHer", "grpo", "GRPO", "What is saved in interaction is paid in steps of the critic."),
         Claim(
             id="credit-closer-than-gae",
             text="Q - V ranks turns more as exact advantages do than the token critic's advantages.",

@@ -61,6 +61,8 @@ REPRODUCTION = Reproduction(
     claims=(
         equal_compute_claim(
             "C3",
+            "grpo",
+            "GRPO",
             "The paper gives all methods the same number of sampled leaves. A branch costs less than a rollout, "
             "and only compared messages are trained on, so that FLOPs are matched here.",
             basis="c3#over-multi-agent-baselines",

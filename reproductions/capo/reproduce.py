@@ -95,6 +95,8 @@ REPRODUCTION = Reproduction(
         ),
         equal_compute_claim(
             "CAPO",
+            "grpo",
+            "GRPO",
             "The comparison that a reviewer missed: four critiques, each billed as a pass of a model as large as "
             "the policy. The paper's judge is larger by an order of magnitude or two, and so is its bill.",
             basis="capo#over-rule-reward",

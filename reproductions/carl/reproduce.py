@@ -103,7 +103,11 @@ REPRODUCTION = Reproduction(
             "16 rollouts generates, by the published records of GRPO with 8 (0.146 million in 80 updates).",
         ),
         equal_compute_claim(
-            "CARL", "Training is cheaper and sampling is not: the ledger weighs both.", basis="carl#no-more-gpu-hours"
+            "CARL",
+            "grpo",
+            "GRPO",
+            "Training is cheaper and sampling is not: the ledger weighs both.",
+            basis="carl#no-more-gpu-hours",
         ),
         Claim(
             id="values-carry-it",

@@ -97,7 +97,7 @@ REPRODUCTION = Reproduction(
             "adds is the weight of a pair. The paper's own control is PPO.",
         ),
         equal_compute_claim(
-            "DPO", "Rollouts without a pair are not trained on, so that DPO spends less on each update."
+            "DPO", "grpo", "GRPO", "Rollouts without a pair are not trained on, so that DPO spends less on each update."
         ),
         Claim(
             id="weight-carries-it",

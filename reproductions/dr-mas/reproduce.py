@@ -100,6 +100,8 @@ REPRODUCTION = Reproduction(
         ),
         equal_compute_claim(
             "Dr. MAS",
+            "grpo",
+            "GRPO",
             "The rule costs nothing, but what it teaches changes how long missions last, and so what they cost.",
             basis="dr-mas#search-over-grpo",
         ),

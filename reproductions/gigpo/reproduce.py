@@ -75,6 +75,8 @@ REPRODUCTION = Reproduction(
         ),
         equal_compute_claim(
             "GiGPO",
+            "grpo",
+            "GRPO",
             "The paper matches rollouts; credit that costs nothing must also win when FLOPs are matched.",
             basis="gigpo#alfworld-over-grpo",
         ),

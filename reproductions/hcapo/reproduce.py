@@ -89,6 +89,8 @@ REPRODUCTION = Reproduction(
         ),
         equal_compute_claim(
             "HCAPO",
+            "grpo",
+            "GRPO",
             "The paper calls the hindsight pass cheap; it must then win when its FLOPs are spent on GRPO.",
             basis="hcapo#small-overhead",
         ),

@@ -96,7 +96,10 @@ REPRODUCTION = Reproduction(
             "wrong more often than its results.",
         ),
         equal_compute_claim(
-            "HICRA", "Looking words up costs nothing metered, so that equal compute is equal updates here."
+            "HICRA",
+            "grpo",
+            "GRPO",
+            "Looking words up costs nothing metered, so that equal compute is equal updates here.",
         ),
         Claim(
             id="plans-not-executions",

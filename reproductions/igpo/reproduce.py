@@ -81,6 +81,8 @@ REPRODUCTION = Reproduction(
         ),
         equal_compute_claim(
             "IGPO",
+            "grpo",
+            "GRPO",
             "The paper measures the extra pass as small; it must then win when its FLOPs are spent on GRPO.",
             basis="igpo#over-outcome-rl",
         ),

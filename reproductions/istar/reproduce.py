@@ -77,6 +77,8 @@ REPRODUCTION = Reproduction(
         ),
         equal_compute_claim(
             "iStar",
+            "grpo",
+            "GRPO",
             "The paper does not match the training of the second model; here its FLOPs are spent on GRPO instead.",
             basis="istar#over-strong-baselines",
         ),

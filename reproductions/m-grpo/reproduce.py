@@ -88,7 +88,9 @@ REPRODUCTION = Reproduction(
             basis="the protocol: every method is set against GRPO",
             why="The same team and outcome, with one comparison of whole rollouts for all agents.",
         ),
-        equal_compute_claim("M-GRPO", "The expert reads every rollout once, and is billed like a pass of the policy."),
+        equal_compute_claim(
+            "M-GRPO", "grpo", "GRPO", "The expert reads every rollout once, and is billed like a pass of the policy."
+        ),
         Claim(
             id="expert-carries-it",
             text="The gain comes from what the expert knows: blind marks teach less.",

@@ -137,6 +137,8 @@ REPRODUCTION = Reproduction(
         ),
         equal_compute_claim(
             "The min form",
+            "grpo",
+            "GRPO",
             "The same, with the passes of a PRM as large as the policy on its bill.",
             basis="pure#fewer-steps",
         ),

@@ -129,7 +129,9 @@ REPRODUCTION = Reproduction(
             basis="ragen#stabilised-training",
             why="The same control as above, where nothing collapses.",
         ),
-        equal_compute_claim("StarPO-S", "The filter saves the training on three groups in four, and the critic costs."),
+        equal_compute_claim(
+            "StarPO-S", "grpo", "GRPO", "The filter saves the training on three groups in four, and the critic costs."
+        ),
         places_claim(
             "token",
             why="With gamma and lambda 1 credits differ inside a rollout by the critic's value alone; StarPO-S claims "

@@ -60,6 +60,8 @@ REPRODUCTION = Reproduction(
         ),
         equal_compute_claim(
             "SHARP",
+            "grpo",
+            "GRPO",
             "The rollouts without an agent cost as much as others; GRPO may spend that on rollouts of its own.",
             basis="sharp#over-baselines",
         ),

@@ -113,7 +113,9 @@ REPRODUCTION = Reproduction(
             why="Rank correlation of turns with exact credit under the initial policy, after both have learnt from 20 "
             "batches of it; grounding is left out, since it says nothing of progress.",
         ),
-        equal_compute_claim("SPA-RL", "The estimator is a second network of the policy's size, and is paid for."),
+        equal_compute_claim(
+            "SPA-RL", "grpo", "GRPO", "The estimator is a second network of the policy's size, and is paid for."
+        ),
         places_claim(),
     ),
     checks=(*calibration_checks("grpo", "GRPO"),),

@@ -69,6 +69,8 @@ REPRODUCTION = Reproduction(
         ),
         equal_compute_claim(
             "TEMPO",
+            "grpo",
+            "GRPO",
             "The tree is read off the ordinary group and costs nothing metered; the paper claims less wall-clock "
             "time to the same accuracy.",
             basis="tempo#faster",

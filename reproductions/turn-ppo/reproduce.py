@@ -89,7 +89,7 @@ REPRODUCTION = Reproduction(
             basis="turn-ppo#over-grpo-and-token-ppo",
             why="The paper's other control, on the same batches.",
         ),
-        equal_compute_claim("PPO by turn", "GRPO gets the FLOPs that the critic takes."),
+        equal_compute_claim("PPO by turn", "grpo", "GRPO", "GRPO gets the FLOPs that the critic takes."),
         places_claim(),
     ),
     checks=(*calibration_checks("grpo", "GRPO"),),

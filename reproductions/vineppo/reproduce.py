@@ -68,6 +68,8 @@ REPRODUCTION = Reproduction(
         ),
         equal_compute_claim(
             "VinePPO",
+            "grpo",
+            "GRPO",
             "The paper says against PPO that the continuations pay for themselves; see the claim over the critic.",
         ),
         Claim(

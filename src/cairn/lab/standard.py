@@ -56,16 +56,16 @@ def ceiling_arms() -> tuple[Arm, Arm]:
     )
 
 
-def equal_compute_claim(rule: str, why: str, basis: str = "") -> Claim:
-    """Return the claim that what the text calls `rule` beats GRPO when GRPO may spend as much."""
+def equal_compute_claim(rule: str, name: str, label: str, why: str, basis: str = "") -> Claim:
+    """Return the claim that what the text calls `rule` beats the baseline `name` (`label`), which may spend as much."""
     return Claim(
-        id="over-grpo-at-equal-compute",
-        text=f"{rule} learns faster than GRPO at equal metered compute.",
+        id=f"over-{name}-at-equal-compute",
+        text=f"{rule} learns faster than {label} at equal metered compute.",
         arm="paper",
-        control="grpo-equal-compute",
+        control=f"{name}-equal-compute",
         axis="flops",
         margin=0.02,
-        basis=basis or "the protocol: every method is set against GRPO at equal metered compute",
+        basis=basis or f"the protocol: every method is set against {label} at equal metered compute",
         why=why,
     )
 
