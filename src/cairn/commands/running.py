@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ import typer
 from cairn.commands.experiments import known_experiment
 from cairn.commands.teaching import own_model
 from cairn.commands.terminal import HELP_OPTIONS, AsJson, messages, output, require_run_extra, say
+from cairn.evidence.homes import REPRODUCTIONS, ids
 
 if TYPE_CHECKING:
     from cairn.evidence.report import Report
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from cairn.lab.runner import Plan
 
 INTERRUPTED = 130
+ALL = "all"  # in place of an id
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,10 @@ RayAddress = Annotated[
 
 
 def run(  # noqa: PLR0913, PLR0917 - one for each option
-    id: Annotated[str, typer.Argument(metavar="ID", help="A method that has a reproduction, or a study.")],
+    id: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="A method that has a reproduction, or a study; `all`: every reproduction."),
+    ],
     preset: Preset = "cpu",
     seeds: Seeds = None,
     device: Device = "auto",
@@ -110,11 +116,11 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     require_run_extra()
     from cairn.lab.experiment import load_reproduction
 
-    reproduce(
-        load_reproduction(known_experiment(id)),
-        Options(preset, seeds, device, out, resume, workers, model, task, backend, ray_address, dtype),
-        as_json,
-    )
+    options = Options(preset, seeds, device, out, resume, workers, model, task, backend, ray_address, dtype)
+    if id == ALL:
+        reproduce_all([load_reproduction(one) for one in ids(REPRODUCTIONS)], options, as_json)
+    else:
+        reproduce(load_reproduction(known_experiment(id)), options, as_json)
 
 
 def script_command(reproduction: Reproduction) -> typer.Typer:
@@ -156,6 +162,35 @@ def reproduce(reproduction: Reproduction, options: Options, as_json: bool) -> No
     if failed:
         say(f"{failed} cells failed; their records hold the reason, and --resume runs them again.")
         raise typer.Exit(1)
+
+
+def reproduce_all(reproductions: Sequence[Reproduction], options: Options, as_json: bool) -> None:
+    """Run several, one after another, each in a folder of its own below `out`, and print one table of all reports.
+
+    Raises UserError, before anything is written, for options that are wrong for one of them.
+    """
+    from cairn.commands.report_tables import print_reports
+    from cairn.lab.backends import open_backend
+
+    plans = [_plan(one, _below(one, options)) for one in reproductions]
+    failed, reports = 0, []
+    for number, plan in enumerate(plans, 1):
+        say(f"[{number}/{len(plans)}] {plan.reproduction.id}")
+        backend = open_backend(options.backend, plan.workers, options.ray_address)
+        lost, report = _run(plan, backend, own_model=options.model is None)
+        failed += lost
+        reports.append(report)
+    if as_json:
+        print_report_json(*reports)
+    else:
+        print_reports(output(), reports)
+    if failed:
+        say(f"{failed} cells failed; their records hold the reason, and --resume runs them again.")
+        raise typer.Exit(1)
+
+
+def _below(reproduction: Reproduction, options: Options) -> Options:
+    return options if options.out is None else replace(options, out=options.out / reproduction.id)
 
 
 def _plan(reproduction: Reproduction, options: Options) -> Plan:
