@@ -136,7 +136,7 @@ def smoke(session: nox.Session) -> None:
 @nox.session(default=False)
 def reproduce(session: nox.Session) -> None:
     """Run a reproduction, `nox -s reproduce -- gigpo --preset cpu --seeds 5`, or each: `-- all --preset smoke`."""
-    _install(session, "-e.[run]")
+    _install(session, "-e.[run,tasks]")
     session.run("cairn", "run", *session.posargs)
 
 

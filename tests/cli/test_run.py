@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import NOT_REPRODUCED, Command, contents
 
+from cairn.commands import running
 from cairn.evidence.records import Record, read_records, stable_bytes
 from cairn.lab import cell
 from cairn.lab.backends import serial
@@ -45,6 +46,25 @@ def test_a_run_prints_arms_intervals_ledger_verdicts_and_scale(cairn: Command, f
         assert part in outcome.out
     assert str(tmp_path / "out" / "results") in outcome.out
     assert len(read_records(finished / "results")) == 2 * CELLS
+
+
+def test_all_runs_each_reproduction_in_its_own_folder_and_prints_one_table(
+    cairn: Command, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "ids", lambda _: ["gigpo", "grpo"])
+    shutil.copytree(finished, tmp_path / "gigpo")
+    asked = ("run", "all", *SMOKE, "--seeds", "1", "--workers", "1", "--out", tmp_path)
+    refused = cairn(*asked)
+    assert refused.code == 2
+    assert not (tmp_path / "grpo").exists()
+    outcome = cairn(*asked, "--resume")
+    assert outcome.code == 0, outcome.err
+    assert "[2/2] grpo" in outcome.err
+    assert [json.loads((tmp_path / one / "report.json").read_text())["id"] for one in ("gigpo", "grpo")] == [
+        "gigpo",
+        "grpo",
+    ]
+    assert all(text in outcome.out for text in ("places-carry-it", "rate-not-too-low"))
 
 
 def test_the_same_seed_gives_the_same_bytes(cairn: Command, finished: Path, tmp_path: Path) -> None:

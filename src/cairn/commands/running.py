@@ -94,7 +94,7 @@ RayAddress = Annotated[
 def run(  # noqa: PLR0913, PLR0917 - one for each option
     id: Annotated[
         str,
-        typer.Argument(metavar="ID", help="A method that has a reproduction, or a study; `all`: every reproduction."),
+        typer.Argument(metavar="ID", help="A method that has a reproduction, or a study; all: each reproduction."),
     ],
     preset: Preset = "cpu",
     seeds: Seeds = None,
@@ -171,8 +171,11 @@ def reproduce_all(reproductions: Sequence[Reproduction], options: Options, as_js
     """
     from cairn.commands.report_tables import print_reports
     from cairn.lab.backends import open_backend
+    from cairn.lab.tasks import find
 
     plans = [_plan(one, _below(one, options)) for one in reproductions]
+    for family in {family for one in reproductions for family in one.families}:
+        find(family).require_packages()
     failed, reports = 0, []
     for number, plan in enumerate(plans, 1):
         say(f"[{number}/{len(plans)}] {plan.reproduction.id}")
