@@ -159,9 +159,7 @@ def reproduce(reproduction: Reproduction, options: Options, as_json: bool) -> No
         print_report_json(report)
     else:
         _print(plan, report)
-    if failed:
-        say(f"{failed} cells failed; their records hold the reason, and --resume runs them again.")
-        raise typer.Exit(1)
+    _end(failed)
 
 
 def reproduce_all(reproductions: Sequence[Reproduction], options: Options, as_json: bool) -> None:
@@ -187,6 +185,10 @@ def reproduce_all(reproductions: Sequence[Reproduction], options: Options, as_js
         print_report_json(*reports)
     else:
         print_reports(output(), reports)
+    _end(failed)
+
+
+def _end(failed: int) -> None:
     if failed:
         say(f"{failed} cells failed; their records hold the reason, and --resume runs them again.")
         raise typer.Exit(1)
