@@ -9,9 +9,9 @@ Run: python studies/vineppo-steps/study.py [--preset smoke|cpu|gpu] [--seeds N] 
 from __future__ import annotations
 
 from cairn.evidence.claims import Claim
-from cairn.lab.controls import ShuffledCredit, ShuffledTurnValues
+from cairn.lab.controls import ShuffledTurnValues
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms
+from cairn.lab.standard import baseline_arms, calibration_checks, ceiling_arms, places_claim, shuffled_credit_arm
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
 from cairn.methods.vineppo import VinePPO
@@ -39,14 +39,7 @@ STUDY = Reproduction(
             PPOGAE(),
             granularity="token",
         ),
-        Arm(
-            "shuffled-credit",
-            "null",
-            "The paper's own credits permuted among the steps of each rollout.",
-            VinePPO(),
-            ShuffledCredit(),
-            granularity="step",
-        ),
+        shuffled_credit_arm(VinePPO(), "step", "steps of each rollout"),
         Arm(
             "shuffled-values",
             "null",
@@ -108,15 +101,7 @@ STUDY = Reproduction(
             why="On steps whose exact advantage under the initial policy is not negligible. The fidelity table, "
             "which is older than this declaration, measures the same with other draws.",
         ),
-        Claim(
-            id="places-carry-it",
-            text="It matters which step gets which credit: shuffled credit teaches less.",
-            arm="paper",
-            control="shuffled-credit",
-            margin=0.02,
-            basis="the protocol: shuffled credit is in every experiment",
-            why="The null control of every experiment: the same numbers in the wrong steps.",
-        ),
+        places_claim("step"),
         Claim(
             id="values-carry-it",
             text="It matters which state gets which value: shuffled values teach less.",
