@@ -16,9 +16,9 @@ from cairn.lab.controls import ExactCredit as ExactCreditArm
 from cairn.lab.episodes import play
 from cairn.lab.exact import ExactCredit, solve
 from cairn.lab.ledger import Ledger
-from cairn.lab.loop import policy_logprobs
 from cairn.lab.model import LanguageModel
 from cairn.lab.policy import PolicyReader, PolicyTable
+from cairn.lab.reading import action_logprobs
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.tasks import quest
 from cairn.lab.windowed import WindowedForm
@@ -188,7 +188,7 @@ def test_the_ceiling_arm_climbs_along_the_gradient_of_success(model64: LanguageM
         instances=[world], group_size=4000, seed=(0, 0),
     )  # fmt: skip
     rollouts = services.attach(method.collect(services.door).replace(needs=None)).declare(method.needs)
-    loss = method.loss(policy_logprobs(mine, rollouts), rollouts, method.credit(rollouts))
+    loss = method.loss(action_logprobs(mine.network, rollouts), rollouts, method.credit(rollouts))
     descent = torch.cat([g.flatten() for g in torch.autograd.grad(loss, _weights(mine))])
     true = torch.cat([g.flatten() for g in torch.autograd.grad(_Occupied(mine, world).surrogate(), _weights(mine))])
     assert float(torch.nn.functional.cosine_similarity(-descent, true, dim=0)) > 0.98

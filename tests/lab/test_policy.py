@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from cairn.lab.episodes import Episodes, play
 from cairn.lab.ledger import Ledger
-from cairn.lab.loop import Panel, policy_logprobs
+from cairn.lab.loop import Panel
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.policy import PolicyReader, PolicyTable
+from cairn.lab.reading import action_logprobs
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.tasks import quest
 from cairn.lab.windowed import WindowedForm
@@ -58,34 +60,23 @@ def test_a_batch_read_in_parts_is_the_batch(
     model64: LanguageModel, panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = PolicyReader(model64.tokenizer).read(model64, join(panel.train))
-    monkeypatch.setattr("cairn.lab.policy.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("cairn.lab.policy.PLACES_AT_ONCE", 200)
     parts = PolicyReader(model64.tokenizer).read(model64, join(panel.train))
     np.testing.assert_allclose(parts.log_probs, whole.log_probs, rtol=0, atol=1e-12)
 
 
 def test_what_worlds_share_is_read_once(model: LanguageModel, panel: Panel) -> None:
-    """No row goes through the model twice, however many worlds hold it, and none holds the last token of a phrase."""
-    rows: list[tuple[int, ...]] = []
+    """However many worlds hold a row, what goes through the model is the same."""
+    read: list[Tensor] = []
     reader, world = PolicyReader(model.tokenizer), panel.train[0]
     hook = model.network.register_forward_pre_hook(
-        lambda _, __, given: rows.extend(
-            tuple(row[there.bool()].tolist())
-            for row, there in zip(given["input_ids"], given["attention_mask"], strict=True)
-        ),
-        with_kwargs=True,
+        lambda _, __, given: read.append(given["input_ids"]), with_kwargs=True
     )
     once = reader.read(model, join([world]))
-    alone = list(rows)
-    rows.clear()
     twice = reader.read(model, join([world, world]))
     hook.remove()
-    assert sorted(rows) == sorted(alone)
-    assert len({*alone}) == len(alone)
-    prompts = model.tokenizer(list(world.prompts), add_special_tokens=False)["input_ids"]
-    phrases = [
-        model.tokenizer(list(options), add_special_tokens=False)["input_ids"] for options in world.options if options
-    ]
-    assert max(map(len, rows)) < max(map(len, prompts)) + max(len(phrase) for options in phrases for phrase in options)
+    first, second = read
+    assert torch.equal(first, second)
     np.testing.assert_array_equal(twice.log_probs, np.concatenate([once.log_probs] * 2))
 
 
@@ -163,8 +154,27 @@ def test_behaviour_logprobs_and_entropies_are_those_of_the_model_on_the_rows(
     mask = batch.action_mask
     torch.testing.assert_close(batch.logprobs_behaviour[mask], logprobs[mask], atol=1e-5, rtol=0)
     torch.testing.assert_close(batch.require("entropies")[mask], entropies[mask], atol=1e-5, rtol=0)
-    torch.testing.assert_close(policy_logprobs(model, batch).detach(), batch.logprobs_behaviour, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        action_logprobs(model.network, batch).detach(), batch.logprobs_behaviour, atol=1e-5, rtol=0
+    )
     assert not batch.logprobs_behaviour[~mask].any()
+
+
+def test_reference_log_probs_are_those_of_the_reference(model: LanguageModel, panel: Panel) -> None:
+    """Whether it is the policy itself, whose log-probs are known already, or another model."""
+    other = dataclasses.replace(model, network=copy.deepcopy(model.network))
+    with torch.no_grad():
+        for weight in other.network.parameters():
+            weight.mul_(1.05)
+    for reference in (model, other):
+        services = TabularServices(
+            Models(model, reference, None), WindowedForm(model.tokenizer), Ledger(), frozenset({"reference_policy"}),
+            instances=panel.train, group_size=4, seed=(3, 0),
+        )  # fmt: skip
+        batch = services.attach(services.rollouts().replace(needs=None))
+        with torch.no_grad():
+            plain, _ = token_logprobs(reference.network, batch.token_ids, batch.attention_mask)
+        torch.testing.assert_close(batch.logprobs_reference, plain * batch.action_mask, atol=1e-5, rtol=0)
 
 
 def test_rows_hold_prompt_then_phrase(model: LanguageModel, panel: Panel) -> None:
@@ -183,14 +193,14 @@ def test_rows_hold_prompt_then_phrase(model: LanguageModel, panel: Panel) -> Non
     assert torch.equal(batch.turn_mask, torch.arange(batch.turn_mask.shape[1]) < lengths[:, None])
 
 
-def test_computing_equal_rows_once_leaves_the_gradient_alone(model64: LanguageModel, panel: Panel) -> None:
+def test_reading_what_rows_share_once_leaves_the_gradient_alone(model64: LanguageModel, panel: Panel) -> None:
     batch = _batch(model64, panel, each=4)
     assert torch.unique(batch.token_ids, dim=0).shape[0] < batch.token_ids.shape[0]
     weights = torch.rand(batch.token_ids.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     every, _ = token_logprobs(model64.network, batch.token_ids, batch.attention_mask)
     gradients = [
         torch.autograd.grad((logprobs * weights * batch.action_mask).sum(), list(model64.network.parameters()))
-        for logprobs in (policy_logprobs(model64, batch), every)
+        for logprobs in (action_logprobs(model64.network, batch), every)
     ]
     for once, plain in zip(*gradients, strict=True):
         # The norms of the network compute in float32, so that rounding shows at 1e-7 of the largest entry.

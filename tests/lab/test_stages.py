@@ -11,8 +11,9 @@ from torch import Tensor
 
 from cairn.interchange import to_rollouts
 from cairn.lab.controls import NullControl
-from cairn.lab.loop import Panel, Point, Trainer, TrainSettings, drop_rows, policy_logprobs
+from cairn.lab.loop import Panel, Point, Trainer, TrainSettings, drop_rows
 from cairn.lab.model import LanguageModel
+from cairn.lab.reading import action_logprobs
 from cairn.method import Method, Services
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
@@ -85,12 +86,14 @@ def test_the_loss_is_that_of_the_whole_batch_under_the_mask(model: LanguageModel
     method = Uncentred(turns=1)
     extra = trainer(method).step(0)
     rollouts, credit = method.seen[0]
-    whole = method.loss(policy_logprobs(model, rollouts), rollouts, credit)
+    whole = method.loss(action_logprobs(model.network, rollouts), rollouts, credit)
     assert extra["loss"] == pytest.approx(float(whole.detach()), rel=1e-5)
     kept, kept_credit = drop_rows(rollouts, credit)
     assert len(kept.token_ids) == len(kept.row_rollout) == len(kept_credit.advantages) < len(rollouts.token_ids)
     assert torch.equal(kept.returns, rollouts.returns), "rollouts stay, only rows go"
-    assert method.loss(policy_logprobs(model, kept), kept, kept_credit).item() == pytest.approx(whole.item(), rel=1e-5)
+    assert method.loss(action_logprobs(model.network, kept), kept, kept_credit).item() == pytest.approx(
+        whole.item(), rel=1e-5
+    )
 
 
 def test_a_mask_that_keeps_every_row_is_plain_grpo_bit_for_bit(trainer: Any) -> None:

@@ -78,10 +78,14 @@ class Fingerprint(Evidence):
 
     values: tuple[float, ...]
 
-    def matches(self, other: Fingerprint, rtol: float = 1e-6) -> bool:
-        """Say whether both hold as many numbers, and each pair agrees to a relative tolerance (1e-12 near 0)."""
+    def matches(self, other: Fingerprint) -> bool:
+        """Say whether both hold as many numbers, and each pair agrees to 1e-4 of the larger one, or to 1e-6.
+
+        Code that adds up in another order must match. Norms and positions of the networks compute in float32 whatever
+        the weights' type, which rounds each term of a loss by 1e-7; the terms are of size 1 and may cancel to nothing.
+        """
         return len(self.values) == len(other.values) and all(
-            math.isclose(mine, theirs, rel_tol=rtol, abs_tol=1e-12)
+            math.isclose(mine, theirs, rel_tol=1e-4, abs_tol=1e-6)
             for mine, theirs in zip(self.values, other.values, strict=True)
         )
 

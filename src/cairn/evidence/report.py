@@ -165,9 +165,9 @@ def build_report(
     )
 
 
-def is_stale(report: Report, fresh: Fingerprint, rtol: float = 1e-6) -> bool:
+def is_stale(report: Report, fresh: Fingerprint) -> bool:
     """Say whether the code no longer gives the fingerprint kept in the report; a report without one is stale."""
-    return report.fingerprint is None or not report.fingerprint.matches(fresh, rtol)
+    return report.fingerprint is None or not report.fingerprint.matches(fresh)
 
 
 def write_report(path: Path, report: Report) -> None:

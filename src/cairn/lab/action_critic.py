@@ -6,11 +6,13 @@ import copy
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cairn.lab.model import LanguageModel, model_cost
+from cairn.lab.prefixes import Packed
 from cairn.method import ActionValues
 from cairn.rollouts import Rollouts
 
@@ -35,12 +37,11 @@ class _Network(nn.Module):
         self.of_actions, self.of_states = (head.to(model.device, model.network.dtype) for head in heads)
 
     def forward(self, rollouts: Rollouts) -> ActionValues:
-        device = self.of_states.weight.device
-        rows, inverse = torch.unique(rollouts.token_ids, dim=0, return_inverse=True)
-        hidden = self.body(input_ids=rows.to(device), use_cache=False).last_hidden_state
+        packed = Packed.of_rows(rollouts.token_ids, rollouts.attention_mask)
         starts, ends = rollouts.turn_starts().nonzero(), rollouts.turn_ends().nonzero()
-        before = hidden[inverse[starts[:, 0]].to(device), (starts[:, 1] - 1).clamp_min(0).to(device)]
-        behind = hidden[inverse[ends[:, 0]].to(device), ends[:, 1].to(device)]
+        first = packed.place[starts[:, 0].numpy(), (starts[:, 1] - 1).clamp_min(0).numpy()]
+        last = packed.place[ends[:, 0].numpy(), ends[:, 1].numpy()]
+        before, behind = packed.outputs(self.body, np.concatenate([first, last])).split([len(first), len(last)])
         states, actions = self.of_states(before).cpu(), self.of_actions(torch.cat([before, behind], 1)).cpu()
         shape = rollouts.turn_mask.shape
         cells = rollouts.row_rollout[starts[:, 0]] * shape[1] + rollouts.turn_ids[starts[:, 0], starts[:, 1]]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cairn.lab.model import LanguageModel, model_cost
+from cairn.lab.reading import read_before
 from cairn.rollouts import Rollouts
 
 
@@ -30,19 +31,19 @@ class Critic:
         nn.init.zeros_(self._head.bias)
         self._weights = [*self._body.parameters(), *self._head.parameters()]
         self._optimiser = torch.optim.AdamW(self._weights, lr=learning_rate, weight_decay=0.0)
-        self._clip_norm, self._device = clip_norm, model.device
+        self._clip_norm = clip_norm
         body = model_cost(self._body)
         self.cost = replace(body, matmul_weights=body.matmul_weights + self._head.weight.numel())
 
     @torch.no_grad()
     def values(self, rollouts: Rollouts) -> Tensor:
         """(B, T) value of the state before each action token, 0 elsewhere."""
-        return self._forward(rollouts).cpu() * rollouts.action_mask
+        return self._forward(rollouts)
 
     def fit(self, rollouts: Rollouts, targets: Tensor) -> float:
         """One step on the mean squared error over action tokens; returns the error before the step."""
-        mask = rollouts.action_mask.to(self._device)
-        error = ((self._forward(rollouts) - targets.to(self._device)) ** 2 * mask).sum() / mask.sum().clamp_min(1)
+        mask = rollouts.action_mask
+        error = ((self._forward(rollouts) - targets) ** 2 * mask).sum() / mask.sum().clamp_min(1)
         self._optimiser.zero_grad()
         error.backward()
         nn.utils.clip_grad_norm_(self._weights, self._clip_norm)
@@ -50,8 +51,5 @@ class Critic:
         return float(error.detach())
 
     def _forward(self, rollouts: Rollouts) -> Tensor:
-        # The value before token t is read where the model has seen tokens up to t - 1.
-        rows, inverse = torch.unique(rollouts.token_ids, dim=0, return_inverse=True)
-        hidden = self._body(input_ids=rows.to(self._device), use_cache=False).last_hidden_state
-        values = self._head(hidden).squeeze(-1)
-        return nn.functional.pad(values[:, :-1], (1, 0))[inverse.to(self._device)]
+        rows = rollouts.token_ids, rollouts.attention_mask, rollouts.action_mask
+        return read_before(self._body, *rows, lambda states, _: self._head(states).squeeze(-1))

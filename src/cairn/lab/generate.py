@@ -22,6 +22,7 @@ from transformers import DynamicCache
 
 from cairn.lab.model import LanguageModel
 from cairn.lab.policy import UNKNOWN
+from cairn.lab.prefixes import additive_mask
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -125,7 +126,7 @@ class Memory:
         position = np.concatenate([self.lengths[:, None] + index, read[:, None] + branches.depth - 1], axis=1)
         logits = self._model.network(
             input_ids=self._send(np.concatenate([tokens, branches.tokens], axis=1)),
-            attention_mask=self._additive(self._view(present, branches.sees)),
+            attention_mask=additive_mask(self._view(present, branches.sees), self._model.network),
             position_ids=self._send(position.clip(0)),
             past_key_values=self._cache,
             use_cache=True,
@@ -149,12 +150,6 @@ class Memory:
         crown = np.concatenate([np.broadcast_to(present[:, None, :], (rows, nodes, width)), sees], axis=2)
         past = np.broadcast_to(self._visible[:, None, :], (rows, width + nodes, self._visible.shape[1]))
         return np.concatenate([past, np.concatenate([trunk, crown], axis=1)], axis=2)
-
-    def _additive(self, view: BoolArray) -> Tensor:
-        dtype = self._model.network.dtype
-        # The lowest finite number: a padded place that may see nothing then averages over everything, harmlessly.
-        hidden = torch.zeros(view.shape, dtype=dtype).masked_fill_(torch.from_numpy(~view), torch.finfo(dtype).min)
-        return hidden[:, None].to(self._model.device)
 
     def _send(self, values: IntArray) -> Tensor:
         return torch.from_numpy(values).to(self._model.device)

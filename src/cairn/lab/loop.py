@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cairn.lab.controls import NullControl
 from cairn.lab.critic import Critic, values_states_alone
 from cairn.lab.forms import prompt_form
 from cairn.lab.guard import at_work
 from cairn.lab.ledger import Ledger
-from cairn.lab.model import LanguageModel, token_logprobs
+from cairn.lab.model import LanguageModel
+from cairn.lab.reading import action_logprobs
 from cairn.lab.scorers import Scorer, Site
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.task import Prompt
@@ -184,7 +185,7 @@ class Trainer:
         return learned
 
     def _step(self, rollouts: Rollouts, credit: Credit, update: int) -> tuple[float, float]:
-        logprobs = policy_logprobs(self._models.policy, rollouts)
+        logprobs = action_logprobs(self._models.policy.network, rollouts)
         loss = self._stages.loss(logprobs, rollouts, credit)
         self._optimiser.zero_grad()
         loss.backward()
@@ -199,14 +200,6 @@ class Trainer:
         self.turns += rollouts.turn_mask.sum(1).tolist()
         tokens = torch.zeros(rollouts.group_ids.shape[0], dtype=torch.long)
         self.turn_tokens += tokens.index_add(0, rollouts.row_rollout, rollouts.action_mask.sum(1)).tolist()
-
-
-def policy_logprobs(model: LanguageModel, rollouts: Rollouts) -> Tensor:
-    """Log-probs (B, T) of the action tokens under the model, with gradient. Equal rows are computed once."""
-    rows, inverse = torch.unique(rollouts.token_ids, dim=0, return_inverse=True)
-    mask = torch.ones_like(rows, dtype=torch.bool)  # rows are padded on the right and attention is causal
-    scored, _ = token_logprobs(model.network, rows.to(model.device), mask.to(model.device))
-    return scored.cpu()[inverse] * rollouts.action_mask
 
 
 def drop_rows(rollouts: Rollouts, credit: Credit) -> tuple[Rollouts, Credit]:

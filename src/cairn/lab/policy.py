@@ -19,11 +19,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from cairn.lab.model import LanguageModel
+from cairn.lab.prefixes import Packed
 from cairn.lab.world import World, WorldBatch
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-ROWS_AT_ONCE = 512  # in a forward pass; on a CPU, more of them run out of its caches and take longer
+PLACES_AT_ONCE = 8192  # in a forward pass; on a CPU, more of them run out of its caches and take longer
 UNKNOWN = -1  # child: the token leads nowhere, the turn ends as `stay`
 
 
@@ -107,8 +108,9 @@ class PolicyReader:
         """Read every prompt with every phrase of the batch."""
         trees = [self.tree(w) for w in worlds.worlds]
         rows, positions = _gather_points(trees)
-        sequences, rows = _distinct([s for t in trees for s in t.sequences], rows)
-        logits = _forward(model, sequences, rows, positions)
+        packed = Packed.of([s for t in trees for s in t.sequences])
+        with torch.no_grad():
+            logits = packed.outputs(model.network, packed.place[rows, positions], PLACES_AT_ONCE)
         log_probs = logits.double().log_softmax(-1).cpu().numpy()
         child, roots = join_children(trees, log_probs.shape[1])
         return PolicyTable(
@@ -125,29 +127,6 @@ def _gather_points(trees: Sequence[Tree]) -> tuple[IntArray, IntArray]:
     starts = np.cumsum([0] + [len(t.sequences) for t in trees[:-1]])
     rows = np.concatenate([t.node_sequence + s for t, s in zip(trees, starts, strict=True)])
     return rows, np.concatenate([t.node_position for t in trees])
-
-
-def _distinct(sequences: list[tuple[int, ...]], rows: IntArray) -> tuple[list[tuple[int, ...]], IntArray]:
-    """Keep equal sequences once, and say where each of `rows` lies then: worlds of a batch share prompts.
-
-    Short sequences come first, so that those that are read together need little padding.
-    """
-    kept = sorted(set(sequences), key=lambda s: (len(s), s))
-    place = {sequence: row for row, sequence in enumerate(kept)}
-    return kept, np.array([place[s] for s in sequences])[rows]
-
-
-@torch.no_grad()
-def _forward(model: LanguageModel, sequences: list[tuple[int, ...]], rows: IntArray, positions: IntArray) -> Tensor:
-    found = torch.empty(0)
-    for first in range(0, len(sequences), ROWS_AT_ONCE):
-        tokens, mask = (part.to(model.device) for part in pad(sequences[first : first + ROWS_AT_ONCE]))
-        logits = model.network(input_ids=tokens, attention_mask=mask.long(), use_cache=False).logits
-        here = np.flatnonzero((rows >= first) & (rows < first + len(logits)))
-        if not first:
-            found = logits.new_empty(len(rows), logits.shape[-1])
-        found[here] = logits[rows[here] - first, positions[here]]
-    return found
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int = 0) -> tuple[Tensor, Tensor]:

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from cairn.lab.exact import ExactCredit
 from cairn.lab.guard import at_work
-from cairn.lab.loop import drop_rows, policy_logprobs
-from cairn.lab.model import LanguageModel, token_logprobs
+from cairn.lab.loop import drop_rows
+from cairn.lab.model import LanguageModel
 from cairn.lab.policy import pad
+from cairn.lab.reading import action_logprobs, logprobs
 from cairn.method import Method
 from cairn.rollouts import Credit, Rollouts
 
@@ -72,7 +73,7 @@ def update_direction(model: LanguageModel, method: Method, rollouts: Rollouts, c
     if not seen.token_ids.numel():
         return torch.zeros(model.parameters, dtype=torch.float64)
     plain = at_work(dataclasses.replace(method, kl_coefficient=0.0))
-    loss = plain.loss(policy_logprobs(model, seen), seen, given)
+    loss = plain.loss(action_logprobs(model.network, seen), seen, given)
     if not loss.requires_grad:
         return torch.zeros(model.parameters, dtype=torch.float64)
     return -_flat(torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True))
@@ -100,10 +101,9 @@ def _weighted_phrases(model: LanguageModel, exact: ExactCredit) -> tuple[list[tu
 def _chances(model: LanguageModel, phrases: list[tuple[list[int], list[int]]]) -> Tensor:
     """(N,) chance of each phrase behind its prompt, with gradient."""
     rows, mask = pad([prompt + phrase for prompt, phrase in phrases])
-    scored, _ = token_logprobs(model.network, rows.to(model.device), mask.to(model.device))
     begin = torch.tensor([len(prompt) for prompt, _ in phrases])[:, None]
     said = mask & (torch.arange(rows.shape[1]) >= begin)
-    return (scored.cpu().double() * said).sum(1).exp()
+    return logprobs(model.network, rows, mask, said).double().sum(1).exp()
 
 
 def _flat(gradients: Iterable[Tensor]) -> Tensor:

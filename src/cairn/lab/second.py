@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cairn.lab.model import LanguageModel, token_logprobs
+from cairn.lab.model import LanguageModel
+from cairn.lab.reading import action_logprobs
 from cairn.rollouts import Rollouts
 
 
@@ -18,7 +19,7 @@ class SecondModel:
 
     def __init__(self, model: LanguageModel, clip_norm: float) -> None:
         """Copy a model. clip_norm: of its gradient."""
-        self.cost, self._device, self._clip_norm = model.cost, model.device, clip_norm
+        self.cost, self._clip_norm = model.cost, clip_norm
         self._frozen: PreTrainedModel = model.network
         self._network = copy.deepcopy(model.network)
         self._optimiser = torch.optim.AdamW(self._network.parameters(), weight_decay=0.0)
@@ -26,7 +27,7 @@ class SecondModel:
     @torch.no_grad()
     def logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
         """(B, T) log-probs of the action tokens, 0 elsewhere: under the model, and under its frozen copy."""
-        return self._score(self._network, rollouts), self._score(self._frozen, rollouts)
+        return action_logprobs(self._network, rollouts), action_logprobs(self._frozen, rollouts)
 
     def fit(self, rollouts: Rollouts, loss: Callable[[Tensor], Tensor], learning_rate: float) -> float:
         """Take one step down the loss of the log-probs (B, T); return the loss before it.
@@ -35,7 +36,7 @@ class SecondModel:
         """
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
-        value = loss(self._score(self._network, rollouts))
+        value = loss(action_logprobs(self._network, rollouts))
         if not value.requires_grad:
             return float(value)  # nothing of the batch entered it
         self._optimiser.zero_grad()
@@ -45,11 +46,3 @@ class SecondModel:
             raise FloatingPointError(f"second model: loss {float(value.detach())}, gradient norm {float(norm)}")
         self._optimiser.step()
         return float(value.detach())
-
-    def _score(self, network: PreTrainedModel, rollouts: Rollouts) -> Tensor:
-        rows, inverse = torch.unique(rollouts.token_ids, dim=0, return_inverse=True)
-        if not len(rows):
-            return torch.zeros(rollouts.token_ids.shape)
-        mask = torch.ones_like(rows, dtype=torch.bool)
-        scored, _ = token_logprobs(network, rows.to(self._device), mask.to(self._device))
-        return scored.cpu()[inverse] * rollouts.action_mask

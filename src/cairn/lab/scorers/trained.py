@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from cairn.errors import UserError
 from cairn.lab.bills import Bills
 from cairn.lab.model import LanguageModel, model_cost
+from cairn.lab.prefixes import Packed
 from cairn.lab.scorers.base import LiveScorer, Scorer, Site, Transcript, on_turns
 from cairn.lab.scorers.truth import Truth
 from cairn.rollouts import Rollouts
@@ -60,20 +61,19 @@ class Verifier:
         self._head = nn.Linear(model.network.config.hidden_size, 1).to(model.device, model.network.dtype)
         nn.init.zeros_(self._head.weight)
         nn.init.zeros_(self._head.bias)
-        self._device = model.device
         self._optimiser = torch.optim.AdamW([*self._body.parameters(), *self._head.parameters()], lr=learning_rate)
         body = model_cost(self._body)
         self.cost = replace(body, matmul_weights=body.matmul_weights + self._head.weight.numel())
 
-    def logits(self, token_ids: Tensor) -> Tensor:
-        """(B, T) after each token, on the CPU."""
-        rows, inverse = torch.unique(token_ids, dim=0, return_inverse=True)
-        hidden = self._body(input_ids=rows.to(self._device), use_cache=False).last_hidden_state
-        return torch.as_tensor(self._head(hidden).squeeze(-1).float().cpu()[inverse])
+    def logits(self, token_ids: Tensor, present: Tensor, ends: Tensor) -> Tensor:
+        """(M,) after each token of `ends`, on the CPU. All (B, T); present: what is no padding."""
+        packed = Packed.of_rows(token_ids, present)
+        states = packed.outputs(self._body, packed.place[ends.numpy()])
+        return torch.as_tensor(self._head(states).squeeze(-1).float().cpu())
 
-    def fit(self, token_ids: Tensor, ends: Tensor, right: Tensor) -> None:
+    def fit(self, token_ids: Tensor, present: Tensor, ends: Tensor, right: Tensor) -> None:
         """Take one step. ends: (B, T) bool, where a turn ends; right: (B, T), whether it was."""
-        loss = binary_cross_entropy_with_logits(self.logits(token_ids)[ends], right[ends].float())
+        loss = binary_cross_entropy_with_logits(self.logits(token_ids, present, ends), right[ends].float())
         self._optimiser.zero_grad()
         loss.backward()
         self._optimiser.step()
@@ -114,16 +114,17 @@ class LiveVerifier:
     def _fit(self, bills: Bills) -> Verifier:
         verifier = Verifier(self._site.model, self._settings.learning_rate)
         batch, right = self._labelled(bills)
-        count = len(self._site.instances)
-        kept = batch.group_ids < count - max(round(count * self._settings.held_out), 1)
+        instances = len(self._site.instances)
+        kept = batch.group_ids < instances - max(round(instances * self._settings.held_out), 1)
         lessons, ends = batch.keep_rollouts(kept), _ends(batch.keep_rollouts(kept))
         labels = lessons.spread_turns(right[kept])
-        rows = max(self._settings.tokens_in_step // max(lessons.token_ids.shape[1], 1), 1)
+        count = max(self._settings.tokens_in_step // max(lessons.token_ids.shape[1], 1), 1)
         dice = np.random.default_rng([self._site.seed, STREAM])
         for _ in range(self._settings.steps):
-            chosen = torch.from_numpy(dice.choice(len(ends), min(rows, len(ends)), replace=False))
+            chosen = torch.from_numpy(dice.choice(len(ends), min(count, len(ends)), replace=False))
             bills.trained(lessons.attention_mask[chosen].sum(1), verifier.cost)
-            verifier.fit(lessons.token_ids[chosen], ends[chosen], labels[chosen])
+            rows = lessons.token_ids[chosen], lessons.attention_mask[chosen]
+            verifier.fit(*rows, ends[chosen], labels[chosen])
         test, wanted = batch.keep_rollouts(~kept), right[~kept]
         scores = self._score(verifier, test, bills)[test.turn_mask]
         self.notes.update(_quality(scores.numpy(), wanted[test.turn_mask].numpy()))
@@ -144,9 +145,9 @@ class LiveVerifier:
         scores = torch.zeros(batch.turn_mask.shape)
         if len(batch.token_ids):
             bills.scored(batch.attention_mask.sum(1), verifier.cost)
-            row, column = _ends(batch).nonzero(as_tuple=True)
-            chance = verifier.logits(batch.token_ids).sigmoid()
-            scores[batch.row_rollout[row], batch.turn_ids[row, column]] = chance[row, column]
+            row, column = (ends := _ends(batch)).nonzero(as_tuple=True)
+            chance = verifier.logits(batch.token_ids, batch.attention_mask, ends).sigmoid()
+            scores[batch.row_rollout[row], batch.turn_ids[row, column]] = chance
         return scores
 
 

@@ -12,8 +12,9 @@ from transformers import PreTrainedTokenizerBase
 
 from cairn.errors import UserError
 from cairn.lab.hints import Hints
-from cairn.lab.model import LanguageModel, token_logprobs
+from cairn.lab.model import LanguageModel
 from cairn.lab.policy import pad
+from cairn.lab.reading import logprobs
 from cairn.method import Given
 from cairn.rollouts import Rollouts
 
@@ -73,9 +74,13 @@ def score_behind(model: LanguageModel, rollouts: Rollouts, before: Sequence[Sequ
         part + ids[present].tolist()
         for part, ids, present in zip(inserted, rollouts.token_ids, rollouts.attention_mask, strict=True)
     ]
-    scored = _logprobs(model, rows)
-    place = widths[:, None] + rollouts.attention_mask.long().cumsum(1) - 1
-    return Scored(scored.gather(1, place.clamp_min(0)) * rollouts.action_mask, lengths)
+    ids, present = pad(rows)
+    place = (widths[:, None] + rollouts.attention_mask.long().cumsum(1) - 1).clamp_min(0)
+    row, column = rollouts.action_mask.nonzero(as_tuple=True)
+    wanted = torch.zeros_like(present)
+    wanted[row, place[row, column]] = True
+    scored = logprobs(model.network, ids, present, wanted)
+    return Scored(scored.gather(1, place) * rollouts.action_mask, lengths)
 
 
 @torch.no_grad()
@@ -94,16 +99,10 @@ def score_answers(model: LanguageModel, rollouts: Rollouts, answers: Sequence[Se
             rows.append(ids[:first][present[:first]].tolist() + list(answers[rollout]))
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
     if rows:
-        scored = _logprobs(model, rows)
-        for (rollout, turn), logprobs, length in zip(places, scored, lengths.tolist(), strict=True):
-            result[rollout, turn] = logprobs[length - len(answers[rollout]) : length].mean()
+        ids, present = pad(rows)
+        behind = torch.tensor([len(answers[rollout]) for rollout, _ in places])
+        wanted = present & (torch.arange(ids.shape[1]) >= (lengths - behind)[:, None])
+        scored = logprobs(model.network, ids, present, wanted)
+        for (rollout, turn), row, length in zip(places, scored, lengths.tolist(), strict=True):
+            result[rollout, turn] = row[length - len(answers[rollout]) : length].mean()
     return Scored(result, lengths)
-
-
-def _logprobs(model: LanguageModel, rows: list[list[int]]) -> Tensor:
-    """(N, W) log-probs of the tokens of rows that are padded on the right. Equal rows are computed once."""
-    ids, _ = pad(rows)
-    distinct, inverse = torch.unique(ids, dim=0, return_inverse=True)
-    mask = torch.ones_like(distinct, dtype=torch.bool)  # attention is causal
-    scored, _ = token_logprobs(model.network, distinct.to(model.device), mask.to(model.device))
-    return scored.cpu()[inverse]

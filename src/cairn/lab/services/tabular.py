@@ -20,8 +20,8 @@ from cairn.lab.exact import ExactCredit
 from cairn.lab.guard import refuse_unbilled, watched
 from cairn.lab.instance import Instance, concatenate, take
 from cairn.lab.ledger import Ledger
-from cairn.lab.model import token_logprobs
 from cairn.lab.players import Player, PromptForm
+from cairn.lab.reading import action_logprobs
 from cairn.lab.scorers.base import LiveScorer, Transcript, no_scorer
 from cairn.lab.services.branching import kept_turns, shared_tokens, splice
 from cairn.lab.services.models import Models
@@ -315,11 +315,9 @@ class TabularServices:
     @torch.no_grad()
     def _score_reference(self, rollouts: Rollouts) -> Tensor:
         self._bills.scored(_lengths(rollouts), self._models.reference.cost)
-        rows, inverse = torch.unique(rollouts.token_ids, dim=0, return_inverse=True)
-        mask = torch.ones_like(rows, dtype=torch.bool)
-        device = self._models.reference.device
-        scored, _ = token_logprobs(self._models.reference.network, rows.to(device), mask.to(device))
-        return scored.cpu()[inverse] * rollouts.action_mask
+        if self._models.reference is self._models.policy:  # it sampled the batch, and said how likely each token was
+            return rollouts.logprobs_behaviour
+        return action_logprobs(self._models.reference.network, rollouts)
 
 
 def _lengths(rollouts: Rollouts) -> Tensor:
