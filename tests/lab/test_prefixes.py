@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    MambaConfig,
+    MambaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from cairn.lab.model import LanguageModel, token_logprobs
-from cairn.lab.prefixes import Packed
+from cairn.lab.prefixes import Layout, Packed
 from cairn.lab.reading import logprobs, read_before
 
 Sequences = list[tuple[int, ...]]
@@ -20,10 +30,10 @@ def _alone(model: LanguageModel, sequences: Sequences) -> Tensor:
 
 
 def _together(model: LanguageModel, sequences: Sequences, places_at_once: int | None = None) -> Tensor:
-    packed = Packed.of(sequences)
+    packed = Packed.of(model.network, sequences)
     places = np.concatenate([packed.place[n, : len(sequence)] for n, sequence in enumerate(sequences)])
     with torch.no_grad():
-        return packed.outputs(model.network, places, places_at_once)
+        return packed.outputs(places, places_at_once)
 
 
 def _tree(rng: np.random.Generator, count: int, stem: int, longest: int, words: int) -> Sequences:
@@ -34,13 +44,18 @@ def _tree(rng: np.random.Generator, count: int, stem: int, longest: int, words: 
 
 
 def test_the_layout_of_three_sequences_by_hand() -> None:
-    packed = Packed.of([(7, 8, 9), (7, 5), (7, 8, 6), (7, 5)])
+    layout = Layout.of([(7, 8, 9), (7, 5), (7, 8, 6), (7, 5)])
     # Sorted: 7 5 | 7 8 6 | 7 8 9. Each adds what the one before it does not begin with.
-    assert packed.tokens.tolist() == [[7, 5, 8, 6, 9]]
-    assert packed.position.tolist() == [[0, 1, 1, 2, 2]]
-    assert packed.place.tolist() == [[0, 2, 4], [0, 1, 0], [0, 2, 3], [0, 1, 0]]
-    assert packed.sees is not None
-    assert packed.sees[0].astype(int).tolist() == [
+    assert layout.tokens.tolist() == [[7, 5, 8, 6, 9]]
+    assert layout.position.tolist() == [[0, 1, 1, 2, 2]]
+    assert [layout.place[n, :size].tolist() for n, size in enumerate((3, 2, 3, 2))] == [
+        [0, 2, 4],
+        [0, 1],
+        [0, 2, 3],
+        [0, 1],
+    ]
+    assert layout.sees is not None
+    assert layout.sees[0].astype(int).tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
         [1, 0, 1, 0, 0],
@@ -54,9 +69,9 @@ def test_outputs_are_those_of_each_sequence_by_itself(model64: LanguageModel, se
     rng = np.random.default_rng(seed)
     sequences = _tree(rng, count=int(rng.integers(2, 60)), stem=40, longest=9, words=3)
     sequences += sequences[:2]
-    packed = Packed.of(sequences)
-    assert packed.sees is not None
-    assert packed.tokens.size < 0.75 * sum(map(len, set(sequences)))
+    layout = Layout.of(sequences)
+    assert layout.sees is not None
+    assert layout.tokens.size < 0.75 * sum(map(len, set(sequences)))
     # The norms of the network compute in float32.
     torch.testing.assert_close(_together(model64, sequences), _alone(model64, sequences), rtol=0, atol=1e-5)
 
@@ -64,16 +79,16 @@ def test_outputs_are_those_of_each_sequence_by_itself(model64: LanguageModel, se
 def test_a_sequence_of_its_own_row_keeps_it(model64: LanguageModel, rng: np.random.Generator) -> None:
     """What shares little is read as plain rows, without a mask."""
     sequences = [tuple(rng.integers(0, 90, 50 + n % 3).tolist()) for n in range(5)]
-    packed = Packed.of(sequences)
-    assert packed.sees is None
-    assert packed.tokens.shape == (5, 52)
+    layout = Layout.of(sequences)
+    assert layout.sees is None
+    assert layout.tokens.shape == (5, 52)
     torch.testing.assert_close(_together(model64, sequences), _alone(model64, sequences), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("places_at_once", [1, 64, 150])
 def test_reading_in_parts_gives_the_same(model64: LanguageModel, places_at_once: int) -> None:
     sequences = _tree(np.random.default_rng(1), count=80, stem=30, longest=20, words=5)
-    assert len(Packed.of(sequences).tokens) > 3
+    assert len(Layout.of(sequences).tokens) > 3
     whole, parts = _together(model64, sequences), _together(model64, sequences, places_at_once)
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
 
@@ -118,3 +133,35 @@ def test_a_head_reads_what_stands_before_a_token(model: LanguageModel) -> None:
         plain = model.network(torch.tensor([[3, 4]])).logits[0, :, 0]
     expected = torch.tensor([[0, 0, plain[1] + 500], [0, plain[0] + 600, 0]])
     torch.testing.assert_close(read.detach(), expected, rtol=0, atol=1e-4)
+
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+
+
+def _strange(name: str) -> LanguageModel:
+    """A network of another kind, with random weights, in the place of a model's own."""
+    torch.manual_seed(0)
+    match name:
+        case "gpt2":
+            network: Any = GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, **SIZES))
+        case "wide" | "narrow":  # attends to a window, which holds all of a sequence here or does not
+            heads: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 32}
+            window = 64 if name == "wide" else 8
+            network = MistralForCausalLM(MistralConfig(sliding_window=window, pad_token_id=None, **heads, **SIZES))
+        case _:
+            network = MambaForCausalLM(MambaConfig(state_size=4, **SIZES))
+    return LanguageModel(network.eval(), None, name, "")  # type: ignore[arg-type]  # no text is read
+
+
+@pytest.mark.parametrize(("name", "golden"), [("gpt2", True), ("wide", True), ("narrow", False), ("mamba", False)])
+def test_a_network_that_cannot_read_several_in_a_row_is_found_out(name: str, golden: bool) -> None:
+    """Mamba carries its state from place to place, whatever the mask says: it gets plain rows, and is right then."""
+    model, sequences = _strange(name), _tree(np.random.default_rng(3), count=20, stem=20, longest=5, words=40)
+    assert (Packed.of(model.network, sequences).layout.sees is not None) is golden
+    torch.testing.assert_close(_together(model, sequences), _alone(model, sequences), rtol=0, atol=1e-4)

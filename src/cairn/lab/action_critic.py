@@ -37,11 +37,11 @@ class _Network(nn.Module):
         self.of_actions, self.of_states = (head.to(model.device, model.network.dtype) for head in heads)
 
     def forward(self, rollouts: Rollouts) -> ActionValues:
-        packed = Packed.of_rows(rollouts.token_ids, rollouts.attention_mask)
+        packed = Packed.of_rows(self.body, rollouts.token_ids, rollouts.attention_mask)
         starts, ends = rollouts.turn_starts().nonzero(), rollouts.turn_ends().nonzero()
         first = packed.place[starts[:, 0].numpy(), (starts[:, 1] - 1).clamp_min(0).numpy()]
         last = packed.place[ends[:, 0].numpy(), ends[:, 1].numpy()]
-        before, behind = packed.outputs(self.body, np.concatenate([first, last])).split([len(first), len(last)])
+        before, behind = packed.outputs(np.concatenate([first, last])).split([len(first), len(last)])
         states, actions = self.of_states(before).cpu(), self.of_actions(torch.cat([before, behind], 1)).cpu()
         shape = rollouts.turn_mask.shape
         cells = rollouts.row_rollout[starts[:, 0]] * shape[1] + rollouts.turn_ids[starts[:, 0], starts[:, 1]]

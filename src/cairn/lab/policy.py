@@ -108,9 +108,9 @@ class PolicyReader:
         """Read every prompt with every phrase of the batch."""
         trees = [self.tree(w) for w in worlds.worlds]
         rows, positions = _gather_points(trees)
-        packed = Packed.of([s for t in trees for s in t.sequences])
+        packed = Packed.of(model.network, [s for t in trees for s in t.sequences])
         with torch.no_grad():
-            logits = packed.outputs(model.network, packed.place[rows, positions], PLACES_AT_ONCE)
+            logits = packed.outputs(packed.place[rows, positions], PLACES_AT_ONCE)
         log_probs = logits.double().log_softmax(-1).cpu().numpy()
         child, roots = join_children(trees, log_probs.shape[1])
         return PolicyTable(

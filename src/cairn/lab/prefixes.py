@@ -2,14 +2,15 @@
 
 Sequences are laid out in rows, several behind each other where they fit. A beginning that those of a row share stands
 there once; each place attends to what comes before it in its own sequence and counts its position there. Outputs are
-those of the sequences by themselves, up to rounding. Needs a model of transformers that takes `position_ids` and an
-additive four-dimensional mask, with attention `sdpa` or `eager`.
+those of the sequences by themselves, up to rounding. That takes a network that attends by a four-dimensional mask and
+counts by `position_ids`. Whether one does is found out by trying; a recurrent one, which does not, reads plain rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -24,58 +25,104 @@ WORTH_IT = 0.75  # of the places that rows of one sequence each would take; abov
 
 
 @dataclass(frozen=True)
-class Packed:
+class Layout:
     """N sequences of at most T tokens in B rows of W places."""
 
     tokens: IntArray  # (B, W)
     position: IntArray  # (B, W) in the sequence
     sees: BoolArray | None  # (B, W, W) what each place attends to; None: all places of its row up to itself
-    place: IntArray  # (N, T) where each token stands, counted over all rows; 0 behind the end of a sequence
+    place: IntArray  # (N, T) where each token stands, counted over all rows; undefined behind the end of a sequence
 
     @staticmethod
-    def of(sequences: Sequence[tuple[int, ...]]) -> Packed:
-        """Lay out sequences of a token or more, at least one; equal ones are laid out once."""
+    def of(sequences: Sequence[tuple[int, ...]], *, together: bool = True) -> Layout:
+        """Lay out sequences of a token or more, at least one; equal ones are laid out once.
+
+        together: allow for several in a row, where that spares enough places.
+        """
         kept = sorted(set(sequences))
         number = {sequence: n for n, sequence in enumerate(kept)}
-        packed = _pack(kept)
-        place = packed.place[[number[sequence] for sequence in sequences]]
-        return Packed(packed.tokens, packed.position, packed.sees, place)
+        layout = _lay_out(kept, together=together)
+        return replace(layout, place=layout.place[[number[sequence] for sequence in sequences]])
+
+    def read(self, network: PreTrainedModel, rows: slice = slice(None)) -> Tensor:
+        """Return a network's first output (logits, or a body's last states) at all places of some rows, (places, D)."""
+        tokens = torch.from_numpy(self.tokens[rows]).to(network.device)
+        given: dict[str, Tensor] = {}
+        if self.sees is not None:
+            position = torch.from_numpy(self.position[rows]).to(network.device)
+            given = {"attention_mask": additive_mask(self.sees[rows], network), "position_ids": position}
+        return torch.as_tensor(network(input_ids=tokens, use_cache=False, **given)[0]).flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Sequences as a network reads them."""
+
+    network: PreTrainedModel
+    layout: Layout
+    place: IntArray  # (N, T) where to find each token
 
     @staticmethod
-    def of_rows(token_ids: Tensor, present: Tensor) -> Packed:
-        """Lay out padded rows (N, T): what is `present` of them. `place` is by their columns, 0 where nothing is."""
-        tokens, ends = token_ids[present].tolist(), present.sum(1).cumsum(0).tolist()
-        packed = Packed.of([tuple(tokens[a:b]) or (0,) for a, b in zip([0, *ends], ends, strict=False)])
-        columns = (present.long().cumsum(1) - 1).clamp_min(0).numpy()
-        place = np.take_along_axis(packed.place, columns.clip(max=packed.place.shape[1] - 1), 1)
-        return Packed(packed.tokens, packed.position, packed.sees, place * present.numpy())
+    def of(network: PreTrainedModel, sequences: Sequence[tuple[int, ...]]) -> Packed:
+        """Lay out sequences of a token or more, at least one."""
+        window = getattr(network.config, "sliding_window", None)  # which a mask of our own would widen
+        fit = window is None or max(map(len, sequences)) <= window
+        layout = Layout.of(sequences, together=fit and reads_together(network))
+        return Packed(network, layout, layout.place)
 
-    def outputs(self, network: PreTrainedModel, places: IntArray, places_at_once: int | None = None) -> Tensor:
+    @staticmethod
+    def of_rows(network: PreTrainedModel, token_ids: Tensor, present: Tensor) -> Packed:
+        """Lay out padded rows (N, T): what is `present` of them. `place` is by their columns, undefined elsewhere."""
+        tokens, ends = token_ids[present].tolist(), present.sum(1).cumsum(0).tolist()
+        rows = [tuple(tokens[begin:end]) or (0,) for begin, end in zip([0, *ends], ends, strict=False)]
+        packed = Packed.of(network, rows)
+        column = (present.long().cumsum(1) - 1).numpy().clip(0, packed.place.shape[1] - 1)
+        return replace(packed, place=np.take_along_axis(packed.place, column, 1))
+
+    def outputs(self, places: IntArray, places_at_once: int | None = None) -> Tensor:
         """Return what the network puts out at places (M,): logits, or the last states of a body, (M, D).
 
         places_at_once: about how many a forward pass reads; None for all.
         """
-        count, width = self.tokens.shape
+        count, width = self.layout.tokens.shape
         step = count if places_at_once is None else max(places_at_once // width, 1)
         order, found = np.argsort(places // width, kind="stable"), []
         of_row = (places // width)[order]
         for first in range(0, count, step):
             here = order[(of_row >= first) & (of_row < first + step)]
             if here.size:
-                read = self._forward(network, slice(first, first + step)).flatten(0, 1)
+                read = self.layout.read(self.network, slice(first, first + step))
                 found.append(read[torch.from_numpy(places[here] - first * width).to(read.device)])
         back = torch.from_numpy(np.argsort(order))
         return torch.cat(found)[back.to(found[0].device)]
 
-    def _forward(self, network: PreTrainedModel, rows: slice) -> Tensor:
-        tokens = torch.from_numpy(self.tokens[rows]).to(network.device)
-        if self.sees is None:
-            return torch.as_tensor(network(input_ids=tokens, use_cache=False)[0])
-        position = torch.from_numpy(self.position[rows]).to(network.device)
-        mask = additive_mask(self.sees[rows], network)
-        return torch.as_tensor(
-            network(input_ids=tokens, attention_mask=mask, position_ids=position, use_cache=False)[0]
-        )
+
+_KNOWN: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+
+
+def reads_together(network: PreTrainedModel) -> bool:
+    """Say whether a network puts out the same for sequences that share a row as for each by itself: tried once."""
+    if network not in _KNOWN:
+        _KNOWN[network] = _try(network)
+    return _KNOWN[network]
+
+
+@torch.no_grad()
+def _try(network: PreTrainedModel) -> bool:
+    words = int(network.config.vocab_size)
+    sequences = [tuple(token % words for token in one) for one in ((1, 2, 3, 4, 5), (1, 2, 3, 4, 6, 7), (8, 9, 10))]
+    try:
+        together, apart = (_all_outputs(network, Layout.of(sequences, together=allowed)) for allowed in (True, False))
+    except (TypeError, ValueError, RuntimeError):  # it does not take the mask
+        return False
+    error = max(1e-4, 10 * torch.finfo(apart.dtype).eps)  # a mistake is of the size of the outputs
+    return bool((together - apart).abs().max() <= error * apart.abs().max())
+
+
+def _all_outputs(network: PreTrainedModel, layout: Layout) -> Tensor:
+    sizes = (5, 6, 3)
+    places = np.concatenate([layout.place[n, :size] for n, size in enumerate(sizes)])
+    return layout.read(network)[torch.from_numpy(places).to(network.device)]
 
 
 def additive_mask(sees: BoolArray, network: PreTrainedModel) -> Tensor:
@@ -86,17 +133,17 @@ def additive_mask(sees: BoolArray, network: PreTrainedModel) -> Tensor:
     return mask[:, None].to(network.device)
 
 
-def _pack(sequences: list[tuple[int, ...]]) -> Packed:
-    """Pack different sequences, which are sorted: then each shares most with the one before it."""
+def _lay_out(sequences: list[tuple[int, ...]], *, together: bool) -> Layout:
+    """Lay out different sequences, which are sorted: then each shares most with the one before it."""
     lengths = np.array([len(sequence) for sequence in sequences])
     depth = np.arange(lengths.max())
     tokens = np.zeros((lengths.size, depth.size), dtype=np.int64)
     tokens[depth < lengths[:, None]] = np.concatenate(sequences)
     row, begin, offset = _rows(_common(tokens, lengths), lengths)
     count, width = int(row[-1]) + 1, int((offset + lengths - begin).max())
-    if count * width > WORTH_IT * tokens.size:
+    if not together or count * width > WORTH_IT * tokens.size:
         position = np.broadcast_to(depth, tokens.shape)
-        return Packed(tokens, position, None, np.arange(tokens.size).reshape(tokens.shape))
+        return Layout(tokens, position, None, np.arange(tokens.size).reshape(tokens.shape))
     column = offset[:, None] + depth - begin[:, None]
     for n in np.flatnonzero(begin):
         column[n, : begin[n]] = column[n - 1, : begin[n]]
@@ -107,7 +154,7 @@ def _pack(sequences: list[tuple[int, ...]]) -> Packed:
     sees = np.zeros((count, width, width), dtype=bool)
     of, at, before = np.nonzero(new[:, :, None] & (depth[:, None] >= depth))
     sees[row[of], column[of, at], column[of, before]] = True
-    return Packed(laid, position, sees, (row[:, None] * width + column) * (depth < lengths[:, None]))
+    return Layout(laid, position, sees, row[:, None] * width + column)
 
 
 def _common(tokens: IntArray, lengths: IntArray) -> IntArray:

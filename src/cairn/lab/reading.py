@@ -40,8 +40,8 @@ def read_before(
     if not len(rows):
         return torch.zeros(token_ids.shape)
     later = wanted.flip(1).cumsum(1).flip(1) > wanted.long()  # what comes after the last wanted token is not read
-    packed = Packed.of_rows(token_ids, present & later)
-    found = packed.outputs(network, packed.place[rows.numpy(), columns.numpy() - 1])
+    packed = Packed.of_rows(network, token_ids, present & later)
+    found = packed.outputs(packed.place[rows.numpy(), columns.numpy() - 1])
     numbers = head(found, token_ids[rows, columns].to(found.device)).cpu()
     return numbers.new_zeros(token_ids.shape).masked_scatter(wanted, numbers)
 

@@ -67,8 +67,8 @@ class Verifier:
 
     def logits(self, token_ids: Tensor, present: Tensor, ends: Tensor) -> Tensor:
         """(M,) after each token of `ends`, on the CPU. All (B, T); present: what is no padding."""
-        packed = Packed.of_rows(token_ids, present)
-        states = packed.outputs(self._body, packed.place[ends.numpy()])
+        packed = Packed.of_rows(self._body, token_ids, present)
+        states = packed.outputs(packed.place[ends.numpy()])
         return torch.as_tensor(self._head(states).squeeze(-1).float().cpu())
 
     def fit(self, token_ids: Tensor, present: Tensor, ends: Tensor, right: Tensor) -> None:
