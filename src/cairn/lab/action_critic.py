@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from cairn.lab.model import LanguageModel, model_cost
 from cairn.lab.prefixes import Packed
+from cairn.lab.reading import LastReading
 from cairn.method import ActionValues
 from cairn.rollouts import Rollouts
 
@@ -57,6 +58,7 @@ class ActionCritic:
         """Start from the initial policy's body, with small heads that differ from each other."""
         self._network, self._clip_norm = _Network(model), clip_norm
         self._lagging = copy.deepcopy(self._network)
+        self._reading: LastReading[ActionValues] = LastReading(self._network)
         self._optimiser = torch.optim.AdamW(self._network.parameters(), lr=learning_rate, weight_decay=0.0)
         body = model_cost(self._network.body)
         heads = sum(head.weight.numel() for head in (self._network.of_actions, self._network.of_states))
@@ -65,17 +67,18 @@ class ActionCritic:
     @torch.no_grad()
     def values(self, rollouts: Rollouts, lagging: bool) -> ActionValues:
         """Return what the critic, or its lagging copy, thinks."""
-        found: ActionValues = (self._lagging if lagging else self._network)(rollouts)
-        return found
+        found: ActionValues = self._lagging(rollouts) if lagging else self._reading.of(rollouts)
+        return ActionValues(found.actions.detach(), found.states.detach())
 
     def fit(self, rollouts: Rollouts, targets: ActionValues, teaches_states: Tensor, follow: float) -> float:
         """Take one step on the mean squared errors, summed over heads; return them as they were before it."""
         spoken = rollouts.turn_tokens() > 0
-        found: ActionValues = self._network(rollouts)
+        found = self._reading.of(rollouts)
         error = _mean_square(found.actions - targets.actions, spoken)
         error = error + _mean_square(found.states - targets.states, spoken & teaches_states[:, None])
         self._optimiser.zero_grad()
         error.backward()
+        self._reading.forget()
         nn.utils.clip_grad_norm_(self._network.parameters(), self._clip_norm)
         self._optimiser.step()
         with torch.no_grad():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cairn.lab.model import LanguageModel, model_cost
-from cairn.lab.reading import read_before
+from cairn.lab.reading import LastReading, read_before
 from cairn.rollouts import Rollouts
 
 
@@ -32,20 +32,21 @@ class Critic:
         self._weights = [*self._body.parameters(), *self._head.parameters()]
         self._optimiser = torch.optim.AdamW(self._weights, lr=learning_rate, weight_decay=0.0)
         self._clip_norm = clip_norm
+        self._reading = LastReading(self._forward)
         body = model_cost(self._body)
         self.cost = replace(body, matmul_weights=body.matmul_weights + self._head.weight.numel())
 
-    @torch.no_grad()
     def values(self, rollouts: Rollouts) -> Tensor:
         """(B, T) value of the state before each action token, 0 elsewhere."""
-        return self._forward(rollouts)
+        return self._reading.of(rollouts).detach()
 
     def fit(self, rollouts: Rollouts, targets: Tensor) -> float:
         """One step on the mean squared error over action tokens; returns the error before the step."""
         mask = rollouts.action_mask
-        error = ((self._forward(rollouts) - targets) ** 2 * mask).sum() / mask.sum().clamp_min(1)
+        error = ((self._reading.of(rollouts) - targets) ** 2 * mask).sum() / mask.sum().clamp_min(1)
         self._optimiser.zero_grad()
         error.backward()
+        self._reading.forget()
         nn.utils.clip_grad_norm_(self._weights, self._clip_norm)
         self._optimiser.step()
         return float(error.detach())

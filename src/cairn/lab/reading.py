@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from transformers import PreTrainedModel
 
 from cairn.lab.prefixes import Packed
 from cairn.rollouts import Rollouts
+
+T = TypeVar("T")
 
 
 def action_logprobs(network: PreTrainedModel, rollouts: Rollouts) -> Tensor:
@@ -44,6 +47,36 @@ def read_before(
     found = packed.outputs(packed.place[rows.numpy(), columns.numpy() - 1])
     numbers = head(found, token_ids[rows, columns].to(found.device)).cpu()
     return numbers.new_zeros(token_ids.shape).masked_scatter(wanted, numbers)
+
+
+class LastReading(Generic[T]):
+    """What a model that learns makes of a batch, with its graph, until its weights change.
+
+    Rules ask it before they credit a batch and fit it to the same rows afterwards: one forward pass serves both.
+    """
+
+    def __init__(self, forward: Callable[[Rollouts], T]) -> None:
+        """Read with `forward`, whose weights change only where `forget` is called afterwards."""
+        self._forward, self._rows = forward, tuple[Tensor, ...]()
+        self._found: T | None = None
+
+    def of(self, rollouts: Rollouts) -> T:
+        """Return what `forward` says of a batch, with gradient; it is not asked again for the rows that came last."""
+        rows = tuple(getattr(rollouts.replace(needs=None), name) for name in _READ)
+        found = self._found
+        if found is None or any(one is not other for one, other in zip(rows, self._rows, strict=True)):
+            self.forget()
+            with torch.enable_grad():
+                found = self._forward(rollouts)
+            self._rows, self._found = rows, found
+        return found
+
+    def forget(self) -> None:
+        """Let go of the last batch."""
+        self._rows, self._found = (), None
+
+
+_READ = ("token_ids", "attention_mask", "action_mask", "row_rollout", "turn_ids", "turn_mask")
 
 
 def _of_said(logits: Tensor, said: Tensor) -> Tensor:

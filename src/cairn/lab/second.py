@@ -1,4 +1,4 @@
-"""A second trainable language model with a frozen copy: an implicit reward model, for one."""
+"""A second trainable language model: an implicit reward model, for one."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from cairn.lab.model import LanguageModel
-from cairn.lab.reading import action_logprobs
+from cairn.lab.reading import LastReading, action_logprobs
 from cairn.rollouts import Rollouts
 
 
 class SecondModel:
-    """Starts as the initial policy; the frozen copy stays that."""
+    """Starts as the initial policy."""
 
     def __init__(self, model: LanguageModel, clip_norm: float) -> None:
         """Copy a model. clip_norm: of its gradient."""
         self.cost, self._clip_norm = model.cost, clip_norm
-        self._frozen: PreTrainedModel = model.network
         self._network = copy.deepcopy(model.network)
+        self._reading = LastReading(lambda rollouts: action_logprobs(self._network, rollouts))
         self._optimiser = torch.optim.AdamW(self._network.parameters(), weight_decay=0.0)
 
-    @torch.no_grad()
-    def logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
-        """(B, T) log-probs of the action tokens, 0 elsewhere: under the model, and under its frozen copy."""
-        return action_logprobs(self._network, rollouts), action_logprobs(self._frozen, rollouts)
+    def logprobs(self, rollouts: Rollouts) -> Tensor:
+        """(B, T) log-probs of the action tokens, 0 elsewhere."""
+        return self._reading.of(rollouts).detach()
 
     def fit(self, rollouts: Rollouts, loss: Callable[[Tensor], Tensor], learning_rate: float) -> float:
         """Take one step down the loss of the log-probs (B, T); return the loss before it.
@@ -36,11 +34,12 @@ class SecondModel:
         """
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
-        value = loss(action_logprobs(self._network, rollouts))
+        value = loss(self._reading.of(rollouts))
         if not value.requires_grad:
             return float(value)  # nothing of the batch entered it
         self._optimiser.zero_grad()
         value.backward()
+        self._reading.forget()
         norm = nn.utils.clip_grad_norm_(self._network.parameters(), self._clip_norm)
         if not (value.isfinite() and norm.isfinite()):
             raise FloatingPointError(f"second model: loss {float(value.detach())}, gradient norm {float(norm)}")

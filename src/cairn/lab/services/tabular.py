@@ -155,7 +155,7 @@ class TabularServices:
         """See `cairn.method.Services.second_logprobs`."""
         rollouts, second = rollouts.replace(needs=None), self._models.second
         self._bills.scored(_lengths(rollouts), second.cost, passes=2)
-        return second.logprobs(rollouts)
+        return second.logprobs(rollouts), self._reference_logprobs(rollouts)  # which it was, too, when it began
 
     def fit_second(self, rollouts: Rollouts, loss: Callable[[Tensor], Tensor], learning_rate: float) -> float:
         """See `cairn.method.Services.fit_second`."""
@@ -203,7 +203,8 @@ class TabularServices:
     def attach(self, rollouts: Rollouts) -> Rollouts:
         """Score the batch as far as the method's needs ask for it: reference log-probs, critic values."""
         if "reference_policy" in self._needs:
-            rollouts = rollouts.replace(logprobs_reference=self._score_reference(rollouts))
+            self._bills.scored(_lengths(rollouts), self._models.reference.cost)
+            rollouts = rollouts.replace(logprobs_reference=self._reference_logprobs(rollouts))
         if values_states_alone(self._needs):
             critic = self._the_critic()
             self._bills.scored(_lengths(rollouts), critic.cost)
@@ -313,8 +314,7 @@ class TabularServices:
         return np.random.default_rng([*self._seed, stream, self._calls[stream] - 1])
 
     @torch.no_grad()
-    def _score_reference(self, rollouts: Rollouts) -> Tensor:
-        self._bills.scored(_lengths(rollouts), self._models.reference.cost)
+    def _reference_logprobs(self, rollouts: Rollouts) -> Tensor:
         if self._models.reference is self._models.policy:  # it sampled the batch, and said how likely each token was
             return rollouts.logprobs_behaviour
         return action_logprobs(self._models.reference.network, rollouts)
