@@ -16,7 +16,7 @@ from cairn.methods.hcapo import HCAPO
 
 SHARP = HCAPO(temperature=1.0, lowest_ratio=0.2, highest_ratio=5.0)
 
-STUDY = afterwards(
+_DECLARED = afterwards(
     id="hcapo-sharper-ratio",
     title="Does HCAPO's ratio point at the forks where it may be sharp?",
     tasks=("quest",),
@@ -80,6 +80,11 @@ STUDY = afterwards(
         ),
     ),
 )
+AN_OVERSIGHT = (
+    "The claim at equal compute was declared over updates by oversight, and is judged there: GRPO's arm goes on for "
+    "longer, but has spent less at each update. Over FLOPs, which the table shows beside it, is what it means to say."
+)
+STUDY = replace(_DECLARED, deviations=(*_DECLARED.deviations, AN_OVERSIGHT))
 
 if __name__ == "__main__":
     from cairn.cli import run_script
