@@ -198,10 +198,9 @@ class Playback:
         """(R, K): the logged values, less 1, so that none is above 0, whoever's answer it is."""
         return self._logged("turn_values", rollouts, "rescoring") - 1
 
-    def second_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
-        """(B, T) each: the logged ones of the reference, and of the policy that sampled."""
-        own = self._logged("logprobs_reference", rollouts, "prm", "reward_model")
-        return own, self._logged("logprobs_behaviour", rollouts, "prm", "reward_model")
+    def second_logprobs(self, rollouts: Rollouts) -> Tensor:
+        """(B, T): the logged ones of the reference."""
+        return self._logged("logprobs_reference", rollouts, "prm", "reward_model")
 
     def fit_second(self, rollouts: Rollouts, loss: Callable[[Tensor], Tensor], learning_rate: float) -> float:  # noqa: ARG002
         """Return the loss of the logged log-probs of the reference; nothing is fitted."""

@@ -129,11 +129,11 @@ class Services(Protocol):
         a wrong one; None for each rollout's own. Raises UserError where the task has no answer. Needs `rescoring`.
         """
 
-    def second_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
-        """Log-probs (B, T) of the action tokens under a second model, and under its frozen copy; 0 off actions.
+    def second_logprobs(self, rollouts: Rollouts) -> Tensor:
+        """Log-probs (B, T) of the action tokens under a second model; 0 off actions.
 
-        Both start as the initial policy; `fit_second` trains the one and leaves the other. Needs `prm` or
-        `reward_model`.
+        It starts as the initial policy, and `fit_second` trains it. What it began as is the reference policy, whose
+        log-probs the need `reference_policy` brings. Needs `prm` or `reward_model`.
         """
 
     def fit_second(self, rollouts: Rollouts, loss: Callable[[Tensor], Tensor], learning_rate: float) -> float:

@@ -89,7 +89,7 @@ class Door:
         with self._open("rescoring") as inside:
             return inside.answer_logprobs(rollouts, of)
 
-    def second_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+    def second_logprobs(self, rollouts: Rollouts) -> Tensor:
         """See `cairn.method.Services.second_logprobs`."""
         with self._open("prm", "reward_model") as inside:
             return inside.second_logprobs(rollouts)

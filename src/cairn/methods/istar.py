@@ -66,8 +66,7 @@ class IStar(Method):
     def collect(self, services: Services) -> Rollouts:
         """Sample the batch, pair its successes with its failures, and ask the second model for its log-ratios."""
         rollouts = services.rollouts()
-        own, _ = services.second_logprobs(rollouts)
-        ratios = own - rollouts.logprobs_behaviour
+        ratios = services.second_logprobs(rollouts) - rollouts.logprobs_behaviour
         scores = self.beta * rollouts.sum_over_turns(ratios.where(ratios.abs() > ROUNDING, 0.0))
         pairs = preference_pairs((rollouts.returns > 0).float(), rollouts.group_ids, "all")
         return rollouts.replace(turn_scores=scores, pairs=pairs)

@@ -151,11 +151,11 @@ class TabularServices:
         self._bills.scored(scored.lengths, model.cost)
         return scored.logprobs
 
-    def second_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+    def second_logprobs(self, rollouts: Rollouts) -> Tensor:
         """See `cairn.method.Services.second_logprobs`."""
         rollouts, second = rollouts.replace(needs=None), self._models.second
-        self._bills.scored(_lengths(rollouts), second.cost, passes=2)
-        return second.logprobs(rollouts), self._reference_logprobs(rollouts)  # which it was, too, when it began
+        self._bills.scored(_lengths(rollouts), second.cost)
+        return second.logprobs(rollouts)
 
     def fit_second(self, rollouts: Rollouts, loss: Callable[[Tensor], Tensor], learning_rate: float) -> float:
         """See `cairn.method.Services.fit_second`."""
