@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -145,7 +146,7 @@ def run_cell(cell: Cell) -> Generator[Point, None, Record]:
     quiet()
     keep_freed_memory()
     started, clock = utc_now(), time.perf_counter()
-    model = load(cell.model, cell.spec["device"], DTYPES[cell.spec["dtype"]])
+    model = _initial(cell.model, cell.spec["device"], DTYPES[cell.spec["dtype"]])
     panel = panel_of(family_of(cell.task), cell.spec)
     digest = panel_digest(panel)
     if cell.spec.get("data", digest) != digest:
@@ -178,6 +179,9 @@ def run_cell(cell: Cell) -> Generator[Point, None, Record]:
         provenance=_provenance(cell, digest, cell.spec["model"]),
         host=describe_host(cell.spec["device"], started, seconds),
     )
+
+
+_initial = lru_cache(maxsize=2)(load)  # what learns is a copy, so that the cells of a process share it
 
 
 def failed_record(cell: Cell, reason: str) -> Record:

@@ -72,6 +72,9 @@ def grow_tree(world: World, tokenizer: PreTrainedTokenizerBase) -> Tree:
     return replace(tree, node_sequence=np.array(sequence), node_position=np.array(position), roots=np.array(roots))
 
 
+_grown = lru_cache(maxsize=1024)(grow_tree)  # the cells of a process share worlds and tokenizer
+
+
 def _phrase_tokens(world: World, tokenizer: PreTrainedTokenizerBase) -> list[list[list[int]]]:
     """Tokens of each option of each prompt. A world's terminal prompts have none: they get a single empty tree."""
     phrases = list(dict.fromkeys(phrase for options in world.options for phrase in options))
@@ -98,11 +101,15 @@ class PolicyTable:
 
 
 class PolicyReader:
-    """Turns a model and a batch of worlds into a `PolicyTable`. Keeps the trees of worlds that it has seen."""
+    """Turns a model and a batch of worlds into a `PolicyTable`."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Keep the tokenizer that all models of a run share."""
-        self.tree = lru_cache(maxsize=4096)(lambda world: grow_tree(world, tokenizer))
+        self._tokenizer = tokenizer
+
+    def tree(self, world: World) -> Tree:
+        """Return the prefix trees of a world."""
+        return _grown(world, self._tokenizer)
 
     def read(self, model: LanguageModel, worlds: WorldBatch) -> PolicyTable:
         """Read every prompt with every phrase of the batch."""
