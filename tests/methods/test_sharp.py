@@ -88,7 +88,8 @@ def test_without_its_marginal_part_it_is_grpo_where_all_agents_act(layout: Layou
         for i, agents in enumerate(acting)
     ]
     rollouts = to_rollouts([RolloutRow.model_validate(row) for row in rows], layout)
-    rollouts = rollouts.replace(turn_scores=torch.rand_like(rollouts.turn_rewards))
+    shape = rollouts.turn_rewards.shape
+    rollouts = rollouts.replace(turn_scores=torch.linspace(-1, 1, shape.numel()).reshape(shape))
     plain = GRPO().credit(rollouts).advantages
     limit = SHARP(shared_weight=1.0, marginal_weight=0.0).credit(rollouts).advantages
     torch.testing.assert_close(limit, plain, atol=1e-12, rtol=0)
