@@ -18,7 +18,7 @@ from cairn.lab.ledger import Ledger
 from cairn.lab.loop import Panel
 from cairn.lab.model import LanguageModel, token_logprobs
 from cairn.lab.policy import PolicyReader, PolicyTable
-from cairn.lab.prefixes import reads_together
+from cairn.lab.prefixes import ability
 from cairn.lab.reading import action_logprobs
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.tasks import quest
@@ -70,7 +70,7 @@ def test_what_worlds_share_is_read_once(model: LanguageModel, panel: Panel) -> N
     """However many worlds hold a row, what goes through the model is the same."""
     read: list[Tensor] = []
     reader, world = PolicyReader(model.tokenizer), panel.train[0]
-    reads_together(model.network)  # found out beforehand
+    ability(model.network)  # found out beforehand
     hook = model.network.register_forward_pre_hook(
         lambda _, __, given: read.append(given["input_ids"]), with_kwargs=True
     )

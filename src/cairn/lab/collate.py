@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cairn.lab.episodes import Episodes
 from cairn.lab.instance import Spoken
-from cairn.lab.policy import PolicyTable, pad
+from cairn.lab.policy import PolicyTable
 from cairn.lab.world import WorldBatch
 from cairn.rollouts import Rollouts
 
@@ -22,9 +22,8 @@ def windowed_rollouts(table: PolicyTable, episodes: Episodes, draw_seed: int) ->
     prompt = table.worlds.prompt[episodes.states[rollout, turn]]
     begin, lengths = table.prompt_lengths[prompt], episodes.lengths[rollout, turn]
     column = np.arange(int((begin + lengths).max(initial=1)))
-    prompts, _ = pad(table.prompt_tokens)
     tokens = np.zeros((rollout.size, column.size), dtype=np.int64)
-    tokens[:, : prompts.shape[1]] = prompts.numpy()[:, : column.size][prompt]
+    tokens[:, : table.prompts.shape[1]] = table.prompts[:, : column.size][prompt]
     for level in range(episodes.tokens.shape[2]):
         said = np.flatnonzero(lengths > level)
         tokens[said, begin[said] + level] = episodes.tokens[rollout[said], turn[said], level]

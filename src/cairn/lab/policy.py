@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -94,7 +94,12 @@ class PolicyTable:
     prompt_tokens: list[list[int]]  # (P,)
     option_probs: FloatArray  # (S, C + 1), the last column is `stay`
 
-    @property
+    @cached_property
+    def prompts(self) -> IntArray:
+        """Return (P, T) the tokens of the prompts, padded with 0 on the right."""
+        return pad(self.prompt_tokens)[0].numpy()
+
+    @cached_property
     def prompt_lengths(self) -> IntArray:
         """Return (P,) tokens."""
         return np.array([len(p) for p in self.prompt_tokens])

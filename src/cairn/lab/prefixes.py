@@ -4,11 +4,13 @@ Sequences are laid out in rows, several behind each other where they fit. A begi
 there once; each place attends to what comes before it in its own sequence and counts its position there. Outputs are
 those of the sequences by themselves, up to rounding. That takes a network that attends by a four-dimensional mask and
 counts by `position_ids`. Whether one does is found out by trying; a recurrent one, which does not, reads plain rows.
+So is whether its last feed-forward block may be left out where no output is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -17,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
+
+from cairn.lab.skipping import last_block, only_at
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -44,14 +48,29 @@ class Layout:
         layout = _lay_out(kept, together=together)
         return replace(layout, place=layout.place[[number[sequence] for sequence in sequences]])
 
-    def read(self, network: PreTrainedModel, rows: slice = slice(None)) -> Tensor:
-        """Return a network's first output (logits, or a body's last states) at all places of some rows, (places, D)."""
+    def read(self, network: PreTrainedModel, places: IntArray, rows: slice, *, skip: bool) -> Tensor:
+        """Return a network's first output (logits, or a body's last states) at places (M,) of some rows, (M, D).
+
+        places: sorted, each of them once, and counted from the first of these rows. skip: leave out what the last
+        feed-forward block would say elsewhere.
+        """
         tokens = torch.from_numpy(self.tokens[rows]).to(network.device)
         given: dict[str, Tensor] = {}
         if self.sees is not None:
             position = torch.from_numpy(self.position[rows]).to(network.device)
             given = {"attention_mask": additive_mask(self.sees[rows], network), "position_ids": position}
-        return torch.as_tensor(network(input_ids=tokens, use_cache=False, **given)[0]).flatten(0, 1)
+        wanted = torch.from_numpy(places).to(network.device)
+        with only_at(last_block(network), wanted) if skip else nullcontext():
+            found = network(input_ids=tokens, use_cache=False, **given)[0]
+        return torch.as_tensor(found).flatten(0, 1)[wanted]
+
+
+@dataclass(frozen=True)
+class Ability:
+    """What a network puts out the right thing in spite of."""
+
+    packs: bool  # several sequences in a row, told apart by mask and position
+    skips: bool  # its last feed-forward block left out where no output is asked for
 
 
 @dataclass(frozen=True)
@@ -61,14 +80,16 @@ class Packed:
     network: PreTrainedModel
     layout: Layout
     place: IntArray  # (N, T) where to find each token
+    skips: bool  # see `Ability`
 
     @staticmethod
     def of(network: PreTrainedModel, sequences: Sequence[tuple[int, ...]]) -> Packed:
         """Lay out sequences of a token or more, at least one."""
         window = getattr(network.config, "sliding_window", None)  # which a mask of our own would widen
         fit = window is None or max(map(len, sequences)) <= window
-        layout = Layout.of(sequences, together=fit and reads_together(network))
-        return Packed(network, layout, layout.place)
+        able = ability(network)
+        layout = Layout.of(sequences, together=fit and able.packs)
+        return Packed(network, layout, layout.place, able.skips)
 
     @staticmethod
     def of_rows(network: PreTrainedModel, token_ids: Tensor, present: Tensor) -> Packed:
@@ -86,43 +107,48 @@ class Packed:
         """
         count, width = self.layout.tokens.shape
         step = count if places_at_once is None else max(places_at_once // width, 1)
-        order, found = np.argsort(places // width, kind="stable"), []
-        of_row = (places // width)[order]
-        for first in range(0, count, step):
-            here = order[(of_row >= first) & (of_row < first + step)]
-            if here.size:
-                read = self.layout.read(self.network, slice(first, first + step))
-                found.append(read[torch.from_numpy(places[here] - first * width).to(read.device)])
-        back = torch.from_numpy(np.argsort(order))
-        return torch.cat(found)[back.to(found[0].device)]
+        wanted, back = np.unique(places, return_inverse=True)
+        firsts = np.arange(0, count, step)
+        parts = np.split(wanted, np.searchsorted(wanted, firsts[1:] * width))
+        found = [
+            self.layout.read(self.network, part - first * width, slice(first, first + step), skip=self.skips)
+            for first, part in zip(firsts.tolist(), parts, strict=True)
+            if part.size
+        ]
+        return torch.cat(found)[torch.from_numpy(back).to(found[0].device)]
 
 
-_KNOWN: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[PreTrainedModel, Ability] = WeakKeyDictionary()
 
 
-def reads_together(network: PreTrainedModel) -> bool:
-    """Say whether a network puts out the same for sequences that share a row as for each by itself: tried once."""
+def ability(network: PreTrainedModel) -> Ability:
+    """Say what a network is able to: tried once."""
     if network not in _KNOWN:
-        _KNOWN[network] = _try(network)
+        plain = _answers(network, Ability(packs=False, skips=False))
+        packs = _same(network, Ability(packs=True, skips=False), plain)
+        skips = _same(network, Ability(packs=False, skips=True), plain)
+        _KNOWN[network] = Ability(packs, skips)
     return _KNOWN[network]
 
 
 @torch.no_grad()
-def _try(network: PreTrainedModel) -> bool:
+def _answers(network: PreTrainedModel, able: Ability) -> Tensor:
+    """Return what a network puts out at some places of three sequences."""
     words = int(network.config.vocab_size)
     sequences = [tuple(token % words for token in one) for one in ((1, 2, 3, 4, 5), (1, 2, 3, 4, 6, 7), (8, 9, 10))]
+    layout = Layout.of(sequences, together=able.packs)
+    ends = [layout.place[n, [1, len(one) - 1]] for n, one in enumerate(sequences)]
+    return Packed(network, layout, layout.place, able.skips).outputs(np.concatenate(ends))
+
+
+def _same(network: PreTrainedModel, able: Ability, plain: Tensor) -> bool:
+    """Say whether a network that is taken to be able to something answers as if it were not."""
     try:
-        together, apart = (_all_outputs(network, Layout.of(sequences, together=allowed)) for allowed in (True, False))
-    except (TypeError, ValueError, RuntimeError):  # it does not take the mask
+        found = _answers(network, able)
+    except (TypeError, ValueError, RuntimeError, AttributeError):  # it does not take the mask, or has no such block
         return False
-    error = max(1e-4, 10 * torch.finfo(apart.dtype).eps)  # a mistake is of the size of the outputs
-    return bool((together - apart).abs().max() <= error * apart.abs().max())
-
-
-def _all_outputs(network: PreTrainedModel, layout: Layout) -> Tensor:
-    sizes = (5, 6, 3)
-    places = np.concatenate([layout.place[n, :size] for n, size in enumerate(sizes)])
-    return layout.read(network)[torch.from_numpy(places).to(network.device)]
+    error = max(1e-4, 10 * torch.finfo(plain.dtype).eps)  # a mistake is of the size of the outputs
+    return bool((found - plain).abs().max() <= error * plain.abs().max())
 
 
 def additive_mask(sees: BoolArray, network: PreTrainedModel) -> Tensor:

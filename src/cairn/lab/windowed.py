@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ class WindowedPlayer:
         """Play from a table."""
         self.worlds, self._table = table.worlds, table
 
+    @cached_property
+    def _speaker(self) -> TableSpeaker:
+        return TableSpeaker(self._table)
+
     @property
     def n_instances(self) -> int:
         """See `Player.n_instances`."""
@@ -36,11 +40,11 @@ class WindowedPlayer:
 
     def play(self, world: IntArray, rng: np.random.Generator) -> Episodes:
         """See `Player.play`."""
-        return walk(TableSpeaker(self._table), Start.of(self.worlds, world), rng)
+        return walk(self._speaker, Start.of(self.worlds, world), rng)
 
     def play_without(self, world: IntArray, absent: BoolArray, rng: np.random.Generator) -> Episodes:
         """See `cairn.lab.ablation.TeamPlayer`."""
-        return walk(TableSpeaker(self._table), Start.of(self.worlds, world), rng, absent)
+        return walk(self._speaker, Start.of(self.worlds, world), rng, absent)
 
     @property
     def phrases(self) -> tuple[IntArray, IntArray]:
@@ -49,7 +53,7 @@ class WindowedPlayer:
 
     def fork(self, episodes: Episodes, branch: Branch, rng: np.random.Generator) -> Episodes:
         """See `Player.fork`. The prompt carries no history, so that state and turn are all that is forked."""
-        return walk(TableSpeaker(self._table), branch.start(self.worlds, episodes, rng), rng)
+        return walk(self._speaker, branch.start(self.worlds, episodes, rng), rng)
 
     def situations(self, episodes: Episodes) -> IntArray:
         """See `Player.situations`."""
