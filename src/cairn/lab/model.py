@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class LanguageModel:
         """Return the number of weights."""
         return sum(p.numel() for p in self.network.parameters())
 
-    @property
+    @cached_property
     def cost(self) -> ModelCost:
         """Return the sizes that decide how many FLOPs a token takes."""
         return model_cost(self.network)

@@ -170,16 +170,19 @@ def _lay_out(sequences: list[tuple[int, ...]], *, together: bool) -> Layout:
     if not together or count * width > WORTH_IT * tokens.size:
         position = np.broadcast_to(depth, tokens.shape)
         return Layout(tokens, position, None, np.arange(tokens.size).reshape(tokens.shape))
-    column = offset[:, None] + depth - begin[:, None]
-    for n in np.flatnonzero(begin):
-        column[n, : begin[n]] = column[n - 1, : begin[n]]
+    # What a sequence has in common with the one before it stands where the last one that brought it laid it down.
+    owner = np.maximum.accumulate((depth >= begin[:, None]) * np.arange(lengths.size)[:, None])
+    column = (offset - begin)[owner] + depth
     new = (depth >= begin[:, None]) & (depth < lengths[:, None])
     laid, position = np.zeros((2, count, width), dtype=np.int64)
     of, at = np.nonzero(new)
     laid[row[of], column[of, at]], position[row[of], column[of, at]] = tokens[of, at], at
     sees = np.zeros((count, width, width), dtype=bool)
-    of, at, before = np.nonzero(new[:, :, None] & (depth[:, None] >= depth))
-    sees[row[of], column[of, at], column[of, before]] = True
+    for here in depth:
+        n = np.flatnonzero(new[:, here])
+        if here:
+            sees[row[n], column[n, here]] = sees[row[n], column[n, here - 1]]
+        sees[row[n], column[n, here], column[n, here]] = True
     return Layout(laid, position, sees, row[:, None] * width + column)
 
 

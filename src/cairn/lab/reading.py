@@ -62,7 +62,7 @@ class KeptReading:
 
     @torch.no_grad()
     def action_logprobs(self, rollouts: Rollouts) -> Tensor:
-        """See the function of this name; without gradient."""
+        """Log-probs (B, T) of the action tokens of a batch, without gradient; 0 elsewhere."""
         rows = rollouts.token_ids, rollouts.attention_mask, rollouts.action_mask
         keys = _row_keys(*rows)
         new = [n for key, n in {key: n for n, key in enumerate(keys)}.items() if key not in self._kept]
