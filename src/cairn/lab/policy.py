@@ -43,6 +43,18 @@ class Tree:
     roots: IntArray  # (P,)
     paths: list[list[list[tuple[int, int]]]]  # [p][c] -> [(node, token)], the phrase as steps in the tree
 
+    @cached_property
+    def edges(self) -> IntArray:
+        """Return (E, 3) node, token and child code, wherever a token leads on."""
+        edges = [(i, token, code) for i, kids in enumerate(self.children) for token, code in kids.items()]
+        return np.array(edges, dtype=np.int64).reshape(-1, 3)
+
+    @cached_property
+    def steps(self) -> IntArray:
+        """Return (E, 4) prompt, option, node and token, for each token of each phrase."""
+        paths = ((p, c, path) for p, options in enumerate(self.paths) for c, path in enumerate(options))
+        return np.array([(p, c, *step) for p, c, path in paths for step in path], dtype=np.int64).reshape(-1, 4)
+
 
 def grow_tree(world: World, tokenizer: PreTrainedTokenizerBase) -> Tree:
     """Tokenise a world and build its prefix trees."""
@@ -156,8 +168,7 @@ def join_children(trees: Sequence[Tree], words: int) -> tuple[IntArray, IntArray
     child = np.full((sum(nodes), words), UNKNOWN, dtype=np.int64)
     roots, offset = [], 0
     for tree in trees:
-        entries = [(i, token, code) for i, kids in enumerate(tree.children) for token, code in kids.items()]
-        at, token, code = np.array(entries).T
+        at, token, code = tree.edges.T
         child[at + offset, token] = np.where(code >= 0, code + offset, code)
         roots.append(np.where(tree.roots == UNKNOWN, UNKNOWN, tree.roots + offset))
         offset += len(tree.children)
@@ -165,17 +176,14 @@ def join_children(trees: Sequence[Tree], words: int) -> tuple[IntArray, IntArray
 
 
 def _option_probs(trees: Sequence[Tree], log_probs: FloatArray, worlds: WorldBatch) -> FloatArray:
-    prompts = sum(len(t.prompt_tokens) for t in trees)
-    probs = np.zeros((prompts, worlds.n_options + 1))
-    entries, prompt, node = [], 0, 0
+    parts, prompts, nodes = [], 0, 0
     for tree in trees:
-        for options in tree.paths:
-            entries += [(prompt, c, n + node, token) for c, path in enumerate(options) for n, token in path]
-            prompt += 1
-        node += len(tree.children)
-    at, option, nodes, tokens = np.array(entries).T
+        parts.append(np.add(tree.steps, (prompts, 0, nodes, 0)))
+        prompts, nodes = prompts + len(tree.paths), nodes + len(tree.children)
+    at, option, node, token = np.concatenate(parts).T
+    probs = np.zeros((prompts, worlds.n_options + 1))
     logs = np.zeros_like(probs)
-    np.add.at(logs, (at, option), log_probs[nodes, tokens])
+    np.add.at(logs, (at, option), log_probs[node, token])
     probs[at, option] = np.exp(logs[at, option])
     probs[:, -1] = (1 - probs[:, :-1].sum(1)).clip(0)
     return probs[worlds.prompt]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,6 +128,7 @@ def _agree(parts: Sequence[IntArray | None]) -> IntArray | None:
     return np.concatenate(given) if given and len(given) == len(parts) else None
 
 
+@lru_cache(maxsize=1024)  # a run joins the same worlds over and over, in other company
 def _widen(world: World, options: int, branches: int) -> tuple[IntArray, FloatArray]:
     """Pad options with copies of `stay` (kept last) and branches with probability 0."""
     missing = options - world.successors.shape[1]
