@@ -44,7 +44,7 @@ def _tree(rng: np.random.Generator, count: int, stem: int, longest: int, words: 
 
 
 def test_the_layout_of_three_sequences_by_hand() -> None:
-    layout = Layout.of([(7, 8, 9), (7, 5), (7, 8, 6), (7, 5)])
+    layout = Layout.of(((7, 8, 9), (7, 5), (7, 8, 6), (7, 5)))
     # Sorted: 7 5 | 7 8 6 | 7 8 9. Each adds what the one before it does not begin with.
     assert layout.tokens.tolist() == [[7, 5, 8, 6, 9]]
     assert layout.position.tolist() == [[0, 1, 1, 2, 2]]
@@ -69,7 +69,7 @@ def test_outputs_are_those_of_each_sequence_by_itself(model64: LanguageModel, se
     rng = np.random.default_rng(seed)
     sequences = _tree(rng, count=int(rng.integers(2, 60)), stem=40, longest=9, words=3)
     sequences += sequences[:2]
-    layout = Layout.of(sequences)
+    layout = Layout.of(tuple(sequences))
     assert layout.sees is not None
     assert layout.tokens.size < 0.75 * sum(map(len, set(sequences)))
     # The norms of the network compute in float32.
@@ -79,7 +79,7 @@ def test_outputs_are_those_of_each_sequence_by_itself(model64: LanguageModel, se
 def test_a_sequence_of_its_own_row_keeps_it(model64: LanguageModel, rng: np.random.Generator) -> None:
     """What shares little is read as plain rows, without a mask."""
     sequences = [tuple(rng.integers(0, 90, 50 + n % 3).tolist()) for n in range(5)]
-    layout = Layout.of(sequences)
+    layout = Layout.of(tuple(sequences))
     assert layout.sees is None
     assert layout.tokens.shape == (5, 52)
     torch.testing.assert_close(_together(model64, sequences), _alone(model64, sequences), rtol=0, atol=1e-5)
@@ -88,7 +88,7 @@ def test_a_sequence_of_its_own_row_keeps_it(model64: LanguageModel, rng: np.rand
 @pytest.mark.parametrize("places_at_once", [1, 64, 150])
 def test_reading_in_parts_gives_the_same(model64: LanguageModel, places_at_once: int) -> None:
     sequences = _tree(np.random.default_rng(1), count=80, stem=30, longest=20, words=5)
-    assert len(Layout.of(sequences).tokens) > 3
+    assert len(Layout.of(tuple(sequences)).tokens) > 3
     whole, parts = _together(model64, sequences), _together(model64, sequences, places_at_once)
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
 

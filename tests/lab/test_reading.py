@@ -1,4 +1,4 @@
-"""What is read once: by a model that learns, the rows that came last; by one that stays as it is, every row."""
+"""What a model that learns has read last: asked once for the same rows, anew for others and when it has learnt."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch.nn.functional import pad
 
 from cairn.lab.action_critic import ActionCritic
 from cairn.lab.critic import Critic
 from cairn.lab.ledger import Ledger
 from cairn.lab.loop import Panel
 from cairn.lab.model import LanguageModel
-from cairn.lab.reading import KeptReading, action_logprobs
 from cairn.lab.second import SecondModel
 from cairn.lab.services import Models, TabularServices
 from cairn.lab.windowed import WindowedForm
@@ -84,35 +82,3 @@ def test_the_same_rows_pass_through_the_network_once(model: LanguageModel, batch
     critic.values(other.replace(values=before))
     assert len(passes) == first + 2, "the same rows with more said of them"
     hook.remove()
-
-
-def test_a_network_that_stays_as_it_is_reads_each_row_once(model: LanguageModel, batch: Rollouts) -> None:
-    reading, passes = KeptReading(model.network), []
-    plain = action_logprobs(model.network, batch).detach()
-    half = batch.keep_rows(torch.arange(len(batch.token_ids)) % 2 == 0)
-    wider = half.replace(
-        token_ids=pad(half.token_ids, (0, 3)),
-        attention_mask=pad(half.attention_mask, (0, 3)),
-        action_mask=pad(half.action_mask, (0, 3)),
-    )
-    nothing = batch.keep_rows(torch.zeros(len(batch.token_ids), dtype=torch.bool))
-    hook = model.network.register_forward_hook(lambda *_: passes.append(1))
-    torch.testing.assert_close(reading.action_logprobs(half), plain[::2], rtol=0, atol=1e-5)
-    assert len(passes) == 1
-    assert torch.equal(reading.action_logprobs(wider), pad(reading.action_logprobs(half), (0, 3)))
-    assert reading.action_logprobs(nothing).shape == (0, plain.shape[1])
-    assert len(passes) == 1, "it knew all of these"
-    torch.testing.assert_close(reading.action_logprobs(batch), plain, rtol=0, atol=1e-5)
-    assert len(passes) == 2, "it did not know every one of these"
-    reading.action_logprobs(batch)
-    assert len(passes) == 2
-    hook.remove()
-
-
-def test_rows_of_the_same_tokens_are_told_apart_by_what_is_wanted(model: LanguageModel, batch: Rollouts) -> None:
-    reading = KeptReading(model.network)
-    before = reading.action_logprobs(batch)
-    last = batch.action_mask & ~pad(batch.action_mask, (0, 1))[:, 1:]
-    other = batch.replace(action_mask=batch.action_mask & ~last)
-    assert before[last].all()
-    torch.testing.assert_close(reading.action_logprobs(other), before * other.action_mask, rtol=0, atol=1e-5)

@@ -54,3 +54,8 @@ class Critic:
     def _forward(self, rollouts: Rollouts) -> Tensor:
         rows = rollouts.token_ids, rollouts.attention_mask, rollouts.action_mask
         return read_before(self._body, *rows, lambda states, _: self._head(states).squeeze(-1))
+
+
+def critic_for(needs: frozenset[str], model: LanguageModel, learning_rate: float, clip_norm: float) -> Critic | None:
+    """Return the critic of a method with such needs, None where it has no use for one."""
+    return Critic(model, learning_rate, clip_norm) if values_states_alone(needs) else None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cairn.lab.controls import NullControl
 from cairn.lab.credit_figures import compare_credit
-from cairn.lab.critic import Critic, values_states_alone
+from cairn.lab.critic import critic_for
 from cairn.lab.forms import prompt_form
 from cairn.lab.guard import at_work
 from cairn.lab.instance import Instance
@@ -96,13 +96,12 @@ class CreditSource:
 
     def __init__(self, model: LanguageModel, rule: Rule, settings: TrainSettings) -> None:
         """Give a rule that learns a fresh model of its own."""
-        critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
         self.rule, self._group_size = rule, settings.group_size
         self._memory: Any = None  # the method's, as the last batch of `prepare` left it
         self._models = Models(
             model,
             model,
-            critic if values_states_alone(rule.method.needs) else None,
+            critic_for(rule.method.needs, model, settings.critic_learning_rate, settings.clip_norm),
             critic_learning_rate=settings.critic_learning_rate,
         )
 

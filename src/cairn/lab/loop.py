@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from cairn.lab.controls import NullControl
-from cairn.lab.critic import Critic, values_states_alone
+from cairn.lab.critic import critic_for
 from cairn.lab.forms import prompt_form
 from cairn.lab.guard import at_work
 from cairn.lab.ledger import Ledger
@@ -89,11 +89,10 @@ class Trainer:
         self.method, self.null, self._panel, self._settings, self._seed = method, null, panel, settings, seed
         self.scorer, self._stages = scorer, at_work(method)
         self.form = prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes)
-        critic = Critic(model, settings.critic_learning_rate, settings.clip_norm)
         self._models = Models(
             policy=dataclasses.replace(model, network=copy.deepcopy(model.network)),
             reference=model,
-            critic=critic if values_states_alone(method.needs) else None,
+            critic=critic_for(method.needs, model, settings.critic_learning_rate, settings.clip_norm),
             scorer=None if scorer is None else scorer.open(Site(model, self.form, panel.train, seed)),
             clip_norm=settings.clip_norm,
             critic_learning_rate=settings.critic_learning_rate,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -38,7 +39,8 @@ class Layout:
     place: IntArray  # (N, T) where each token stands, counted over all rows; undefined behind the end of a sequence
 
     @staticmethod
-    def of(sequences: Sequence[tuple[int, ...]], *, together: bool = True) -> Layout:
+    @lru_cache(maxsize=2)  # policy, reference and critic read the same rows one after another
+    def of(sequences: tuple[tuple[int, ...], ...], *, together: bool = True) -> Layout:
         """Lay out sequences of a token or more, at least one; equal ones are laid out once.
 
         together: allow for several in a row, where that spares enough places.
@@ -88,7 +90,7 @@ class Packed:
         window = getattr(network.config, "sliding_window", None)  # which a mask of our own would widen
         fit = window is None or max(map(len, sequences)) <= window
         able = ability(network)
-        layout = Layout.of(sequences, together=fit and able.packs)
+        layout = Layout.of(tuple(sequences), together=fit and able.packs)
         return Packed(network, layout, layout.place, able.skips)
 
     @staticmethod
@@ -135,7 +137,8 @@ def ability(network: PreTrainedModel) -> Ability:
 def _answers(network: PreTrainedModel, able: Ability) -> Tensor:
     """Return what a network puts out at some places of three sequences."""
     words = int(network.config.vocab_size)
-    sequences = [tuple(token % words for token in one) for one in ((1, 2, 3, 4, 5), (1, 2, 3, 4, 6, 7), (8, 9, 10))]
+    tokens = (1, 2, 3, 4, 5), (1, 2, 3, 4, 6, 7), (8, 9, 10)
+    sequences = tuple(tuple(token % words for token in one) for one in tokens)
     layout = Layout.of(sequences, together=able.packs)
     ends = [layout.place[n, [1, len(one) - 1]] for n, one in enumerate(sequences)]
     return Packed(network, layout, layout.place, able.skips).outputs(np.concatenate(ends))

@@ -49,38 +49,6 @@ def read_before(
     return numbers.new_zeros(token_ids.shape).masked_scatter(wanted, numbers)
 
 
-class KeptReading:
-    """What a network whose weights stay as they are says of rows: each different one is read once.
-
-    A few numbers are kept for each action token, and the row's own tokens to know it by.
-    """
-
-    def __init__(self, network: PreTrainedModel) -> None:
-        """Read with `network`."""
-        self._network = network
-        self._kept: dict[bytes, Tensor] = {}  # log-probs of the action tokens of a row, by its tokens
-
-    @torch.no_grad()
-    def action_logprobs(self, rollouts: Rollouts) -> Tensor:
-        """Log-probs (B, T) of the action tokens of a batch, without gradient; 0 elsewhere."""
-        rows = rollouts.token_ids, rollouts.attention_mask, rollouts.action_mask
-        keys = _row_keys(*rows)
-        new = [n for key, n in {key: n for n, key in enumerate(keys)}.items() if key not in self._kept]
-        if new:
-            found = logprobs(self._network, *(part[new] for part in rows))
-            counts = rollouts.action_mask[new].sum(1).tolist()
-            parts = found[rollouts.action_mask[new]].split(counts)
-            self._kept.update(zip([keys[n] for n in new], parts, strict=True))
-        said = torch.cat([self._kept[key] for key in keys]) if keys else torch.zeros(0)
-        return said.new_zeros(rollouts.token_ids.shape).masked_scatter(rollouts.action_mask, said)
-
-
-def _row_keys(token_ids: Tensor, present: Tensor, wanted: Tensor) -> list[bytes]:
-    """Return what tells padded rows (B, T) apart: the tokens, and which of them are wanted."""
-    marked = (2 * token_ids + wanted).numpy()
-    return [row[there].tobytes() for row, there in zip(marked, present.numpy(), strict=True)]
-
-
 class LastReading(Generic[T]):
     """What a model that learns makes of a batch, with its graph, until its weights change.
 

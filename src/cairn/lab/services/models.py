@@ -9,7 +9,6 @@ from cairn.lab.action_critic import ActionCritic
 from cairn.lab.buffer import ReplayBuffer
 from cairn.lab.critic import Critic
 from cairn.lab.model import LanguageModel
-from cairn.lab.reading import KeptReading
 from cairn.lab.scorers.base import LiveScorer
 from cairn.lab.second import SecondModel
 
@@ -29,11 +28,6 @@ class Models:
     clip_norm: float = 1.0
     critic_learning_rate: float = 1e-3
     buffer: ReplayBuffer = field(default_factory=ReplayBuffer)
-
-    @cached_property
-    def reference_reading(self) -> KeptReading:
-        """Return what the initial policy says of rows, which it reads once each."""
-        return KeptReading(self.reference.network)
 
     @cached_property
     def action_critic(self) -> ActionCritic:

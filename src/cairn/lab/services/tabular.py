@@ -21,6 +21,7 @@ from cairn.lab.guard import refuse_unbilled, watched
 from cairn.lab.instance import Instance, concatenate, take
 from cairn.lab.ledger import Ledger
 from cairn.lab.players import Player, PromptForm
+from cairn.lab.reading import action_logprobs
 from cairn.lab.scorers.base import LiveScorer, Transcript, no_scorer
 from cairn.lab.services.branching import kept_turns, shared_tokens, splice
 from cairn.lab.services.models import Models
@@ -312,10 +313,13 @@ class TabularServices:
         self._calls[stream] += 1
         return np.random.default_rng([*self._seed, stream, self._calls[stream] - 1])
 
+    @torch.no_grad()
     def _reference_logprobs(self, rollouts: Rollouts) -> Tensor:
         if self._models.reference is self._models.policy:  # it sampled the batch, and said how likely each token was
             return rollouts.logprobs_behaviour
-        return self._models.reference_reading.action_logprobs(rollouts)
+        # All rows at once, as the update reads them: where policy and reference are equal, rounding must not tell them
+        # apart. The optimiser would walk on its noise as long as nothing is rewarded.
+        return action_logprobs(self._models.reference.network, rollouts)
 
 
 def _lengths(rollouts: Rollouts) -> Tensor:
