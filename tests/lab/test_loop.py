@@ -66,6 +66,22 @@ def test_gigpo_without_its_step_part_is_grpo_bit_for_bit(train: Train) -> None:
     assert curve[-1].success != curve[0].success
 
 
+@dataclass(frozen=True)
+class Unpaid(GRPO):
+    """Nothing is ever rewarded: only the KL term is left of the loss."""
+
+    def reward(self, rollouts: Rollouts) -> Rollouts:
+        return rollouts.replace(terminal_rewards=torch.zeros_like(rollouts.terminal_rewards))
+
+
+def test_where_nothing_is_rewarded_the_policy_stays_as_it_is(train: Train, model: LanguageModel) -> None:
+    """AdamW takes steps of full length on the least noise, such as rounding that tells policy and reference apart."""
+    _, trainer = train(Unpaid(kl_coefficient=0.1), updates=12)
+    assert trainer.gradient_norms == [0.0] * 12
+    pairs = zip(trainer.policy.network.parameters(), model.network.parameters(), strict=True)
+    assert all(torch.equal(now, before) for now, before in pairs)
+
+
 def test_gigpo_where_no_observation_recurs_is_grpo_bit_for_bit(train: Train) -> None:
     alone = build_panel("quest", replace(NOTED, revisit=0.0), (1000, 4), (0, 2))
     curve, trainer = train(GiGPO(kl_coefficient=0.001), on=alone)
