@@ -1,4 +1,4 @@
-"""A test of `ppo-gae` that was lost, once more, with seeds that none of them has seen. To be run with ten.
+"""A test of `ppo-gae` that was contradicted, once more, with seeds that it has not seen. To be run with ten.
 
 Run: python studies/ppo-gae-compute-once-more/study.py --seeds 10 [--preset smoke|cpu|gpu] [--out DIR] [--resume]
 """

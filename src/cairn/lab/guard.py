@@ -105,7 +105,7 @@ class _Weights(TorchFunctionMode):
                 refuse_unbilled("a backward pass")
             for value in (*args, *(kwargs or {}).values()):
                 for part in value if isinstance(value, (list, tuple)) else (value,):
-                    if type(part) is not Tensor and isinstance(part, nn.Parameter):  # the second takes its time
+                    if type(part) is not Tensor and isinstance(part, nn.Parameter):  # the latter is slow
                         refuse_unbilled("an operation on the weights of a network")
         return func(*args, **(kwargs or {}))
 
