@@ -8,7 +8,8 @@ import itertools
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,16 @@ class Impatient(Witness):
 
 
 @pytest.fixture
-def poisonous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Method:
+def poisonous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Method]:
     """A rule that kills the process that computes it."""
-    return poisonous_method(tmp_path, monkeypatch)
+    _forget_what_workers_imported()
+    yield poisonous_method(tmp_path, monkeypatch)
+    _forget_what_workers_imported()
+
+
+def _forget_what_workers_imported() -> None:
+    """Let the next worker see the environment as it then is; Python has no public name for this."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def _full_after(writes: int) -> Callable[[int], None]:

@@ -17,6 +17,7 @@ from cairn.commands.experiments import known_experiment
 from cairn.commands.teaching import own_model
 from cairn.commands.terminal import HELP_OPTIONS, AsJson, messages, output, require_run_extra, say
 from cairn.evidence.homes import REPRODUCTIONS, ids
+from cairn.lab import forking
 
 if TYPE_CHECKING:
     from cairn.evidence.report import Report
@@ -114,6 +115,8 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     A finished cell (one arm, one task, one seed) is kept as a file; a run that was stopped goes on with --resume.
     """
     require_run_extra()
+    if backend in (None, "processes") and (workers or _cores()) > 1:
+        forking.get_ready()  # first of all: what follows imports for seconds, and so do the workers meanwhile
     from cairn.lab.experiment import load_reproduction
 
     options = Options(preset, seeds, device, out, resume, workers, model, task, backend, ray_address, dtype)

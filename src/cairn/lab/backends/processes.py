@@ -11,8 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -21,6 +20,7 @@ from typing import Self
 import torch
 
 from cairn.evidence.records import Record
+from cairn.lab import forking
 from cairn.lab.backends import Lost, News, refuse_address
 from cairn.lab.cell import Cell, attempt
 from cairn.lab.loop import Point
@@ -49,7 +49,7 @@ class Processes:
 
     def submit(self, cell: Cell) -> None:
         """Give the cell to a process."""
-        connection, process = self._idle.popitem() if self._idle else _hire()
+        connection, process = self._idle.popitem() if self._idle else _hire(cell.spec["device"])
         self._busy[connection] = process, cell
         with suppress(OSError):  # it died while it was idle: that is told with the next news
             connection.send(cell)
@@ -85,28 +85,14 @@ def _end(code: int) -> str:
     return f"it was killed by {name}" + (", as when memory runs out" if -code == signal.SIGKILL else "")
 
 
-def _hire() -> tuple[Connection, BaseProcess]:
-    context = multiprocessing.get_context("spawn")
+def _hire(device: str) -> tuple[Connection, BaseProcess]:
+    context = forking.context(device)
     connection, other = context.Pipe()
     process = context.Process(target=_work, args=(other,), daemon=True)
-    with _interrupts_blocked():
+    with forking.interrupts_blocked():
         process.start()
     other.close()  # so that the end of the process is the end of the stream
     return connection, process
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Let a child start deaf to Ctrl-C, which a terminal sends to all: the main process is the one that ends it.
-
-    The tracker that multiprocessing starts with its first process lifts the block again, so it is started before.
-    """
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(connection: Connection) -> None:
