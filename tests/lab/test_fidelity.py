@@ -10,7 +10,7 @@ import pytest
 
 from cairn.lab.controls import ExactCredit, NullControl, ShuffledCredit
 from cairn.lab.credit_figures import average_precision, compare_credit
-from cairn.lab.fidelity import FIT_BATCHES, measure_fidelity
+from cairn.lab.fidelity import FIT_BATCHES, Judged, Rule
 from cairn.lab.loop import Panel, TrainSettings
 from cairn.lab.model import LanguageModel
 from cairn.method import Method, Services
@@ -29,7 +29,7 @@ SETTINGS = TrainSettings(
 def _fidelity(
     model: LanguageModel, panel: Panel, method: Method, null: NullControl | None = None, seed: int = 0
 ) -> dict[str, float | None]:
-    return measure_fidelity(model, method, null or NullControl(), panel, SETTINGS, 8, seed)
+    return Judged.of(model, Rule(method), panel, SETTINGS, seed).figures(null or NullControl(), 8)
 
 
 def test_comparison_by_hand() -> None:

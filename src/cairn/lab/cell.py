@@ -19,7 +19,8 @@ from cairn.errors import UserError
 from cairn.evidence.records import CurvePoint, Ledger, Provenance, Record, Setting, Trajectory, spec_hash
 from cairn.lab.controls import NullControl
 from cairn.lab.experiment import Arm, Reproduction
-from cairn.lab.fidelity import measure_fidelity
+from cairn.lab.fidelity import Judged, Rule
+from cairn.lab.keeping import Kept
 from cairn.lab.loop import Panel, Point, Trainer, TrainSettings
 from cairn.lab.memory import keep_freed_memory
 from cairn.lab.model import LanguageModel, load, quiet
@@ -142,7 +143,11 @@ def attempt(cell: Cell) -> Iterator[Point | Record]:
 
 
 def run_cell(cell: Cell) -> Generator[Point, None, Record]:
-    """Train and measure one cell: yield the points of its curve, return its record."""
+    """Train and measure one cell: yield the points of its curve, return its record.
+
+    What the last cell of this process has done alike is not done again. It is what this one would have come to by
+    itself, and its seconds are counted here as well.
+    """
     quiet()
     keep_freed_memory()
     started, clock = utc_now(), time.perf_counter()
@@ -151,27 +156,20 @@ def run_cell(cell: Cell) -> Generator[Point, None, Record]:
     digest = panel_digest(panel)
     if cell.spec.get("data", digest) != digest:
         raise ValueError("the rows of the data set have changed since the run began")
-    trainer = make_trainer(cell.spec, model, panel)
-    fidelity = measure_fidelity(
-        model,
-        trainer.method,
-        trainer.null,
-        panel,
-        TrainSettings(**cell.spec["settings"]),
-        cell.spec["fidelity_rollouts"],
-        cell.seed,
-        trainer.scorer,
-    )
-    points = []
+    fidelity, spared = _fidelity(cell, model, panel)
+    trainer, trained = _trainer(cell, model, panel)
+    begun, points = time.perf_counter(), []
     for point in trainer:
         points.append(point)
         yield point
-    seconds = time.perf_counter() - clock
+    ended = time.perf_counter()
+    _TRAINERS.put(_key(cell, *_BUDGET), trainer, ended - begun + trained)
+    seconds = ended - clock
     return Record(
         **_identity(cell),
         status="ok",
         setting=_setting(cell, model, panel, trainer.form.evaluation),
-        ledger=Ledger.model_validate({**trainer.ledger.totals(), "seconds": seconds}),
+        ledger=Ledger.model_validate({**trainer.ledger.totals(), "seconds": seconds + spared + trained}),
         metrics={**_metrics(points), **gradient_metrics(trainer.gradient_norms)},
         curve=tuple(_curve_point(p) for p in points),
         trajectory=_trajectory(trainer),
@@ -182,6 +180,42 @@ def run_cell(cell: Cell) -> Generator[Point, None, Record]:
 
 
 _initial = lru_cache(maxsize=2)(load)  # what learns is a copy, so that the cells of a process share it
+_JUDGED: Kept[Judged] = Kept()
+_TRAINERS: Kept[Trainer] = Kept()
+_BUDGET = ("flops_budget", "max_updates")
+
+
+def _key(cell: Cell, *but: str) -> str:
+    """Say all that decides a cell's result, but for some of it."""
+    spec = {name: value for name, value in cell.spec.items() if name not in but}
+    spec["settings"] = {name: value for name, value in spec["settings"].items() if name not in but}
+    return spec_hash({"task": cell.task, "model": cell.model, "spec": spec})
+
+
+def _fidelity(cell: Cell, model: LanguageModel, panel: Panel) -> tuple[dict[str, float | None], float]:
+    """Measure a cell's fidelity; return too the seconds that the last cell took for what both need.
+
+    A scorer is not shared: whatever it learns, it bills to the rule that asks it first.
+    """
+    method, null, scorer = restore_rule(cell.spec)
+    key, settings = _key(cell, "null", *_BUDGET), TrainSettings(**cell.spec["settings"])
+    kept, begun = _JUDGED.take(key), time.perf_counter()
+    judged = kept[0] if kept else Judged.of(model, Rule(method, scorer=scorer), panel, settings, cell.seed)
+    seconds = kept[1] if kept else time.perf_counter() - begun
+    if scorer is None:
+        _JUDGED.put(key, judged, seconds)
+    return judged.figures(null, cell.spec["fidelity_rollouts"]), seconds if kept else 0.0
+
+
+def _trainer(cell: Cell, model: LanguageModel, panel: Panel) -> tuple[Trainer, float]:
+    """Return a trainer that has yet to spend a cell's budget, and the seconds that it has trained already.
+
+    That of the last cell goes on where it differs in nothing but a smaller budget.
+    """
+    kept = _TRAINERS.take(_key(cell, *_BUDGET))
+    if kept and kept[0].extend(TrainSettings(**cell.spec["settings"])):
+        return kept
+    return make_trainer(cell.spec, model, panel), 0.0
 
 
 def failed_record(cell: Cell, reason: str) -> Record:
@@ -213,10 +247,14 @@ def panel_of(family: str, spec: dict[str, Any]) -> Panel:
 
 def make_trainer(spec: dict[str, Any], model: LanguageModel, panel: Panel) -> Trainer:
     """Build the trainer that a specification describes."""
-    method = restore_object(spec["method"], Method)
-    null = restore_object(spec["null"], NullControl)
-    scorer = restore_object(spec["scorer"], Scorer) if "scorer" in spec else None
+    method, null, scorer = restore_rule(spec)
     return Trainer(model, method, null, panel, TrainSettings(**spec["settings"]), spec["seed"], scorer)
+
+
+def restore_rule(spec: dict[str, Any]) -> tuple[Method, NullControl, Scorer | None]:
+    """Build what hands out credit in a cell: the method, what a control does to it, and who scores for it."""
+    scorer = restore_object(spec["scorer"], Scorer) if "scorer" in spec else None
+    return restore_object(spec["method"], Method), restore_object(spec["null"], NullControl), scorer
 
 
 def describe_object(thing: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from cairn.lab.model import LanguageModel
 from cairn.lab.players import Player, PromptForm
 from cairn.lab.scorers import Scorer, Site
 from cairn.lab.services import Models, TabularServices
+from cairn.lab.task import Prompt
 from cairn.method import Method, overridden_stages
 from cairn.rollouts import Credit, Rollouts
 
@@ -142,6 +144,12 @@ class CreditSource:
         chosen = np.random.default_rng(seed).choice(len(instances), count, replace=False)
         return Batch(form, [instances[i] for i in chosen], self._group_size, seed)
 
+    def under(self, null: NullControl) -> CreditSource:
+        """Return the same, with what it has learnt, under another control."""
+        other = copy.copy(self)
+        other.rule = dataclasses.replace(self.rule, null=null)
+        return other
+
     def ask(self, services: TabularServices) -> Given:
         """Let the rule collect, filter and credit one batch, in the order of the training loop."""
         method, null = at_work(self.rule.method), self.rule.null
@@ -152,34 +160,49 @@ class CreditSource:
         return Given(sampled, kept, seen, null.credit(method.credit(seen), rollouts))
 
 
-def measure_fidelity(
-    model: LanguageModel,
-    method: Method,
-    null: NullControl,
-    panel: Panel,
-    settings: TrainSettings,
-    group_size: int,
-    seed: int,
-    scorer: Scorer | None = None,
-) -> dict[str, float | None]:
-    """Compare a rule's credit with exact credit on rollouts of the evaluation panel under the initial policy.
+@lru_cache(maxsize=2)
+def fixed_form(model: LanguageModel, prompt: Prompt, evaluation_episodes: int) -> FixedForm:
+    """Return the form for an initial model: what that says of a panel is the same in all cells of a run."""
+    return FixedForm(prompt_form(prompt, model.tokenizer, evaluation_episodes), model)
 
-    The policy and the rollouts are the same for every arm with the same seed. A method with auxiliary models first
-    fits them on `FIT_BATCHES` batches of the same policy. Returns, over all turns of the batch: rank_correlation
-    (Spearman), sign_accuracy (on turns whose exact advantage is not negligible), bifurcation_precision (average
-    precision of |credit| as a detector of the planted forks) beside bifurcation_share (what a blind detector gets),
-    and flops, the cost of the measured batch with all that the rule asked for. None where a figure is undefined.
-    Nothing is returned for a prompt form that has no exact credit.
+
+@dataclass(frozen=True)
+class Judged:
+    """A rule that is ready to be compared with exact credit under the initial policy, whatever a control does to it.
+
+    A method with auxiliary models has fitted them on `FIT_BATCHES` batches of that policy. source: None where the
+    prompt form has no exact credit.
     """
-    form = FixedForm(prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes), model)
-    if not form.has_exact_credit:
-        return {}
-    source = CreditSource(model, Rule(method, null, scorer), settings)
-    source.prepare(form, panel.train, (seed, STREAM + 1))
-    ledger = Ledger()
-    services = source.open(Batch(form, panel.evaluation, group_size, (seed, STREAM)), ledger)
-    given = source.ask(services)
-    mask = given.sampled.turn_mask
-    turns, exact = given.turns()[mask], services.exact_advantages(given.sampled)[mask]
-    forks = services.bifurcations(given.sampled)[mask.numpy()]
-    return {**compare_credit(turns.double().numpy(), exact.double().numpy(), forks), "flops": ledger.flops}
+
+    form: FixedForm
+    source: CreditSource | None
+    panel: Panel
+    seed: int
+
+    @staticmethod
+    def of(model: LanguageModel, rule: Rule, panel: Panel, settings: TrainSettings, seed: int) -> Judged:
+        """Fit what there is to fit."""
+        form = fixed_form(model, settings.prompt, settings.evaluation_episodes)
+        source = CreditSource(model, rule, settings) if form.has_exact_credit else None
+        if source is not None:
+            source.prepare(form, panel.train, (seed, STREAM + 1))
+        return Judged(form, source, panel, seed)
+
+    def figures(self, null: NullControl, group_size: int) -> dict[str, float | None]:
+        """Compare the rule's credit, under a control, with exact credit on rollouts of the evaluation panel.
+
+        The rollouts are the same for every arm with the same seed. Returns, over all turns of the batch:
+        rank_correlation (Spearman), sign_accuracy (on turns whose exact advantage is not negligible),
+        bifurcation_precision (average precision of |credit| as a detector of the planted forks) beside
+        bifurcation_share (what a blind detector gets), and flops, the cost of the measured batch with all that the
+        rule asked for. None where a figure is undefined. Nothing is returned where there is no exact credit.
+        """
+        if self.source is None:
+            return {}
+        ledger = Ledger()
+        services = self.source.open(Batch(self.form, self.panel.evaluation, group_size, (self.seed, STREAM)), ledger)
+        given = self.source.under(null).ask(services)
+        mask = given.sampled.turn_mask
+        turns, exact = given.turns()[mask], services.exact_advantages(given.sampled)[mask]
+        forks = services.bifurcations(given.sampled)[mask.numpy()]
+        return {**compare_credit(turns.double().numpy(), exact.double().numpy(), forks), "flops": ledger.flops}

@@ -86,6 +86,8 @@ class Trainer:
         self.turn_tokens: list[int] = []
         self.gradient_norms: list[float] = []  # of each step of the policy, before it is clipped
         self._memory: Any = None  # the method's, from update to update
+        self._updates = 0  # made so far
+        self._curve: list[Point] = []
         self.method, self.null, self._panel, self._settings, self._seed = method, null, panel, settings, seed
         self.scorer, self._stages = scorer, at_work(method)
         self.form = prompt_form(settings.prompt, model.tokenizer, settings.evaluation_episodes)
@@ -107,14 +109,32 @@ class Trainer:
         return self._models.policy
 
     def __iter__(self) -> Iterator[Point]:
-        """Train to the end of the budget, yielding the curve."""
-        yield self.evaluate(0, {})
-        update = 0
-        while not self._spent(update):
-            extra = self.step(update)
-            update += 1
-            if update % self._settings.evaluate_every == 0 or self._spent(update):
-                yield self.evaluate(update, extra)
+        """Train to the end of the budget, yielding the curve from its beginning."""
+        yield from tuple(self._curve)
+        if not self._curve:
+            yield self._mark({})
+        while not self._spent():
+            extra = self.step(self._updates)
+            self._updates += 1
+            if self._updates % self._settings.evaluate_every == 0 or self._spent():
+                yield self._mark(extra)
+
+    def extend(self, settings: TrainSettings) -> bool:
+        """Take another budget, with which to go on as if it had been this one from the start.
+
+        settings: those of now, but for the budget. Returns whether that is possible: False, and nothing has changed,
+        where as much is spent already.
+        """
+        before, self._settings = self._settings, settings
+        if self._spent():
+            self._settings = before
+            return False
+        self._curve = [point for point in self._curve if point.update % settings.evaluate_every == 0]
+        return True
+
+    def _mark(self, extra: dict[str, float]) -> Point:
+        self._curve.append(self.evaluate(self._updates, extra))
+        return self._curve[-1]
 
     def step(self, update: int) -> dict[str, float]:
         """Make one update; return what a curve should show of it, nothing where the filter leaves no rollout.
@@ -154,8 +174,8 @@ class Trainer:
         stated = {} if error is None else {"success_standard_error": error}
         return Point(update, success.mean, self.ledger.totals(), {**extra, **stated})
 
-    def _spent(self, update: int) -> bool:
-        settings = self._settings
+    def _spent(self) -> bool:
+        settings, update = self._settings, self._updates
         if settings.flops_budget is None:
             return update >= settings.updates
         return self.ledger.flops >= settings.flops_budget or update >= (settings.max_updates or update + 1)

@@ -29,6 +29,13 @@ def key_of(slot: Slot) -> Key:
     return task, arm.name, seed
 
 
+def in_common(one: Slot, other: Slot | None) -> int:
+    """Return how much of their work is the same: nothing where task or seed differ, most where the method does not."""
+    if other is None or one[1:] != other[1:]:
+        return 0
+    return 1 + (one[0].method == other[0].method)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to run and where to put it. Records go to `out`/results.

@@ -15,7 +15,7 @@ from cairn.evidence.records import Record, write_record
 from cairn.lab.backends import Backend, News, open_backend
 from cairn.lab.cell import Cell, failed_record
 from cairn.lab.loop import Point
-from cairn.lab.plan import Key, Plan, Slot, finished, key_of, prepare, preset_model
+from cairn.lab.plan import Key, Plan, Slot, finished, in_common, key_of, prepare, preset_model
 from cairn.lab.tasks import find
 
 __all__ = ["TRIES", "Plan", "Watcher", "preset_model", "run"]
@@ -65,6 +65,7 @@ class _Run:
     ) -> None:
         self._plan, self._watcher, self._backend = plan, watcher, backend
         self._waiting, self._records = waiting, records
+        self._slots = {key_of(slot): slot for slot in waiting}
         self._running: dict[Key, Slot] = {}
         self._losses = Counter[Key]()
 
@@ -76,17 +77,28 @@ class _Run:
                     self._take((cell.task, cell.arm, cell.seed), cell, news)
 
     def _submit(self) -> None:
-        """Hand over what is ready as far as there is room, and skip what has become impossible."""
-        room = self._backend.room()
-        for slot in [slot for slot in self._waiting if self._plan.ready(slot, self._records)]:
-            if self._plan.blocked(slot, self._records):
-                self._waiting.remove(slot)
-                self._keep(self._plan.skipped(slot))
-            elif room > 0:
-                room -= 1
-                self._waiting.remove(slot)
-                self._running[key_of(slot)] = slot
-                self._backend.submit(self._plan.cell(slot, self._records))
+        """Skip what has become impossible, and hand over what is ready as far as there is room."""
+        for slot in [slot for slot in self._ready() if self._plan.blocked(slot, self._records)]:
+            self._waiting.remove(slot)
+            self._keep(self._plan.skipped(slot))
+        while self._backend.room() > 0 and (ready := self._ready()):
+            slot = self._best(ready)
+            self._waiting.remove(slot)
+            self._running[key_of(slot)] = slot
+            self._backend.submit(self._plan.cell(slot, self._records))
+
+    def _ready(self) -> list[Slot]:
+        return [slot for slot in self._waiting if self._plan.ready(slot, self._records)]
+
+    def _best(self, ready: list[Slot]) -> Slot:
+        """Pick what has most in common with what the next worker computed last; for a new one, a seed of its own.
+
+        Among equals the first is picked, in the order of the plan.
+        """
+        last = self._backend.last()
+        before = self._slots.get((last.task, last.arm, last.seed)) if last else None
+        taken = {seed for _, _, seed in self._running.values()}
+        return max(ready, key=lambda slot: (in_common(slot, before), slot[2] not in taken))
 
     def _take(self, key: Key, cell: Cell, news: News) -> None:
         if isinstance(news, Point):

@@ -42,6 +42,12 @@ class Backend(Protocol):
     def room(self) -> int:
         """Return how many more cells it would take now."""
 
+    def last(self) -> Cell | None:
+        """Return what the worker computed last that takes the next cell; None where it has done nothing, or any may.
+
+        A worker need not do again what the two have in common.
+        """
+
     def submit(self, cell: Cell) -> None:
         """Take a cell."""
 

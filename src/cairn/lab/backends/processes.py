@@ -32,14 +32,14 @@ class Processes:
     def __init__(self, workers: int) -> None:
         """Start nothing yet. workers: processes at a time."""
         self._workers = workers
-        self._idle: dict[Connection, BaseProcess] = {}
+        self._idle: dict[Connection, tuple[BaseProcess, Cell]] = {}  # with what each computed last
         self._busy: dict[Connection, tuple[BaseProcess, Cell]] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for process in (*self._idle.values(), *(process for process, _ in self._busy.values())):
+        for process, _ in (*self._idle.values(), *self._busy.values()):
             process.kill()
             process.join()
 
@@ -47,9 +47,16 @@ class Processes:
         """Return how many processes are idle or may still be started."""
         return self._workers - len(self._busy)
 
+    def last(self) -> Cell | None:
+        """Return the last cell of the process that has become idle last."""
+        return next((cell for _, cell in reversed(self._idle.values())), None)
+
     def submit(self, cell: Cell) -> None:
         """Give the cell to a process."""
-        connection, process = self._idle.popitem() if self._idle else _hire(cell.spec["device"])
+        if self._idle:
+            connection, (process, _) = self._idle.popitem()
+        else:
+            connection, process = _hire(cell.spec["device"])
         self._busy[connection] = process, cell
         with suppress(OSError):  # it died while it was idle: that is told with the next news
             connection.send(cell)
@@ -63,7 +70,7 @@ class Processes:
             if not isinstance(news, Point):
                 del self._busy[connection]
             if isinstance(news, Record):
-                self._idle[connection] = process
+                self._idle[connection] = process, cell
             yield cell, news
 
 
@@ -88,7 +95,7 @@ def _end(code: int) -> str:
 def _hire(device: str) -> tuple[Connection, BaseProcess]:
     context = forking.context(device)
     connection, other = context.Pipe()
-    process = context.Process(target=_work, args=(other,), daemon=True)
+    process: BaseProcess = context.Process(target=_work, args=(other,), daemon=True)
     with forking.interrupts_blocked():
         process.start()
     other.close()  # so that the end of the process is the end of the stream

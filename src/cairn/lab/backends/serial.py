@@ -18,6 +18,7 @@ class Serial:
     def __init__(self) -> None:
         """Hold no cell yet."""
         self._cell: Cell | None = None
+        self._last: Cell | None = None
 
     def __enter__(self) -> Self:
         torch.set_num_threads(1)
@@ -30,6 +31,10 @@ class Serial:
         """Return 1, unless a cell waits."""
         return int(self._cell is None)
 
+    def last(self) -> Cell | None:
+        """Return the cell before."""
+        return self._last
+
     def submit(self, cell: Cell) -> None:
         """Keep the cell until news are asked for."""
         self._cell = cell
@@ -38,6 +43,7 @@ class Serial:
         """Compute the cell."""
         cell, self._cell = self._cell, None
         if cell is not None:
+            self._last = cell
             yield from ((cell, news) for news in attempt(cell))
 
 
