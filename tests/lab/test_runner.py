@@ -19,7 +19,7 @@ from tests.lab.poison import poisonous_method
 from cairn.errors import UserError
 from cairn.evidence.records import Record, read_record, read_records, record_name, stable_bytes
 from cairn.lab.backends import names, open_backend
-from cairn.lab.controls import ExactCredit
+from cairn.lab.controls import ExactCredit, ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
 from cairn.lab.protocol import Protocol, read_protocol
 from cairn.lab.runner import TRIES, Plan, run
@@ -134,6 +134,23 @@ def test_two_workers_find_what_one_finds(protocol: Protocol, tmp_path: Path) -> 
     assert [r.status for r in two] == ["ok", "skipped", "failed", "ok", "ok", "ok", "ok"]
     assert {r.host.threads for r in two if r.status == "ok"} == {1}
     assert {(arm, update) for _, arm, _, update in witness.seen} >= {("paper", 0), ("paper", 2), ("exact", 1)}
+
+
+def test_a_worker_goes_on_with_what_has_most_in_common_with_its_last_cell(protocol: Protocol, tmp_path: Path) -> None:
+    """Seed by seed; behind each arm those that differ from it in a control or a budget alone."""
+    shuffled = Arm("shuffled", "null", "The rule's credit, misplaced.", PAPER.method, null=ShuffledCredit())
+    witness = Witness()
+    run(_plan(protocol, tmp_path, PAPER, CEILING, PLAIN, shuffled, EQUAL, seeds=(101, 102)), witness)
+    found = [name.removesuffix(".json").split("--")[1:] for name in witness.done_]
+    order = ("paper", "shuffled", "exact", "grpo", "equal")
+    assert found == [[arm, seed] for seed in ("s101", "s102") for arm in order]
+
+
+def test_a_second_worker_begins_with_a_seed_of_its_own(protocol: Protocol, tmp_path: Path) -> None:
+    witness = Witness()
+    run(_plan(protocol, tmp_path, PAPER, PLAIN, seeds=(101, 102), workers=2), witness)
+    begun = [*dict.fromkeys((arm, seed) for _, arm, seed, _ in witness.seen)]
+    assert sorted(begun[:2]) == [("paper", 101), ("paper", 102)]
 
 
 def test_a_cell_that_raises_becomes_a_record_and_the_others_finish(protocol: Protocol, tmp_path: Path) -> None:
