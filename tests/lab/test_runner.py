@@ -146,11 +146,14 @@ def test_a_worker_goes_on_with_what_has_most_in_common_with_its_last_cell(protoc
     assert found == [[arm, seed] for seed in ("s101", "s102") for arm in order]
 
 
-def test_a_second_worker_begins_with_a_seed_of_its_own(protocol: Protocol, tmp_path: Path) -> None:
+def test_each_of_two_workers_has_a_seed_of_its_own_and_goes_on_with_it(protocol: Protocol, tmp_path: Path) -> None:
+    shuffled = Arm("shuffled", "null", "The rule's credit, misplaced.", PAPER.method, null=ShuffledCredit())
     witness = Witness()
-    run(_plan(protocol, tmp_path, PAPER, PLAIN, seeds=(101, 102), workers=2), witness)
-    begun = [*dict.fromkeys((arm, seed) for _, arm, seed, _ in witness.seen)]
-    assert sorted(begun[:2]) == [("paper", 101), ("paper", 102)]
+    run(_plan(protocol, tmp_path, PAPER, CEILING, shuffled, seeds=(101, 102), workers=2), witness)
+    begun = [*dict.fromkeys((seed, arm) for _, arm, seed, _ in witness.seen)]
+    assert sorted(begun[:2]) == [(101, "paper"), (102, "paper")]
+    for mine in (101, 102):
+        assert [arm for seed, arm in begun if seed == mine][:2] == ["paper", "shuffled"]
 
 
 def test_a_cell_that_raises_becomes_a_record_and_the_others_finish(protocol: Protocol, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ here and not by a pool, which breaks as a whole when one of them dies and does n
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -104,6 +105,7 @@ def _hire(device: str) -> tuple[Connection, BaseProcess]:
 
 def _work(connection: Connection) -> None:
     torch.set_num_threads(1)
+    gc.freeze()  # what was imported stays, and need not be searched for garbage again and again
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError):  # the main process has closed its end: there is no more to do
         while True:
