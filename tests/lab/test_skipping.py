@@ -1,4 +1,4 @@
-"""Maps that work at some places only, by themselves and as parts of the last layer of a network."""
+"""Maps that work at some places only, by themselves and as parts of the first and last layer of a network."""
 
 from __future__ import annotations
 
@@ -9,32 +9,43 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import GPT2Config, GPT2Model, MambaConfig, MambaModel, PreTrainedModel
+from transformers import GPT2Config, GPT2Model, LlamaConfig, LlamaModel, MambaConfig, MambaModel, PreTrainedModel
 
 from cairn.lab.model import LanguageModel
 from cairn.lab.prefixes import Ability, Packed, ability
-from cairn.lab.skipping import last_maps, only_at
+from cairn.lab.skipping import Places, only_at
 
 SEQUENCES = [(3, 1, 4, 1, 5), (3, 1, 4, 2), (2, 7, 1, 8, 2, 8)]
 SIZES: dict[str, Any] = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2}
 
 
-def test_a_map_says_nothing_elsewhere() -> None:
-    block = nn.Linear(1, 1)
-    nn.init.constant_(block.weight, 2.0)
-    nn.init.constant_(block.bias, 1.0)
-    states = torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]])
-    with only_at([block], torch.tensor([1, 2])):
-        assert block(states).tolist() == [[[0.0], [5.0]], [[7.0], [0.0]]]
-        assert block(states[:, :1].expand(2, 4, 1)).shape == (2, 4, 1), "it may be asked again, in another shape"
-    assert block(states).tolist() == [[[3.0], [5.0]], [[7.0], [9.0]]]
+def test_places_of_each_token_by_hand() -> None:
+    """Row by row, the tokens 7 and 5 and 7 again, 9 and 7 and 5."""
+    places = Places.one_a_token(torch.tensor([[7, 5, 7], [9, 7, 5]]))
+    assert [[7, 5, 7, 9, 7, 5][at] for at in places.picked] == [5, 7, 9]
+    states = torch.arange(6.0).view(2, 3, 1)
+    assert [int(at) for at in places.pick(states)[0, :, 0]] == places.picked.tolist()
+    assert places.spread(torch.tensor([[[50.0], [70.0], [90.0]]])).tolist() == [
+        [[70.0], [50.0], [70.0]],
+        [[90.0], [70.0], [50.0]],
+    ]
 
 
-def test_a_map_is_whole_again_after_a_mistake() -> None:
-    block = nn.Linear(2, 2)
-    with pytest.raises(RuntimeError), only_at([block], torch.tensor([0])):
-        block(torch.zeros(1, 1, 3))
-    assert block(torch.ones(1, 2, 2))[0, 1].any()
+def test_places_that_are_like_no_other_by_hand() -> None:
+    places = Places(2, 2, torch.tensor([1, 2]))
+    assert places.pick(torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]])).tolist() == [[[2.0], [3.0]]]
+    assert places.spread(torch.tensor([[[5.0], [6.0]]])).tolist() == [[[0.0], [5.0]], [[6.0], [0.0]]]
+
+
+def test_a_network_is_whole_again_afterwards_even_after_a_mistake(model: LanguageModel) -> None:
+    network, tokens = copy.deepcopy(model.network), torch.tensor([[3, 1, 4, 1, 5]])
+    before = network(input_ids=tokens).logits
+    with pytest.raises(IndexError), only_at(network, tokens, torch.tensor([5])):
+        network(input_ids=tokens)
+    with only_at(network, tokens, torch.tensor([1, 4])):
+        found = network(input_ids=tokens).logits
+    torch.testing.assert_close(found, before[:, [1, 4]])
+    assert torch.equal(network(input_ids=tokens).logits, before)
 
 
 def _ends(network: PreTrainedModel, *, skips: bool) -> Tensor:
@@ -58,16 +69,36 @@ def test_outputs_and_gradients_are_those_of_the_whole_layer(model64: LanguageMod
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_the_last_layer_is_given_what_is_asked_for_and_no_more(model: LanguageModel) -> None:
+COUNTED = {
+    "layers.0.input_layernorm": "tokens",
+    "layers.0.self_attn.q_proj": "tokens",
+    "layers.0.self_attn.k_proj": "tokens",
+    "layers.0.self_attn.v_proj": "tokens",
+    "layers.0.self_attn.o_proj": "places",
+    "layers.0.mlp": "places",
+    "layers.1.input_layernorm": "places",
+    "layers.1.self_attn.q_proj": "wanted",
+    "layers.1.self_attn.k_proj": "places",
+    "layers.1.self_attn.o_proj": "wanted",
+    "layers.1.post_attention_layernorm": "wanted",
+    "layers.1.mlp": "wanted",
+    "norm": "wanted",
+}
+
+
+def test_no_map_is_given_more_than_it_takes(model: LanguageModel) -> None:
     network = copy.deepcopy(model.network)
     ability(network)  # found out beforehand
-    given: list[int] = []
-    for one in last_maps(network):
-        one.register_forward_hook(lambda _, states, __: given.append(states[0].shape[:-1].numel()))
+    given: dict[str, int] = {}
+    maps = {name: network.base_model.get_submodule(name) for name in COUNTED} | {"head": network.lm_head}
+    for name, one in maps.items():
+        one.register_forward_hook(lambda _, states, __, name=name: given.update({name: states[0].shape[:-1].numel()}))
     _ends(network, skips=True)
+    read = Packed.of(network, SEQUENCES).layout.tokens
+    sizes = {"tokens": len(set(read.flat)), "places": read.size, "wanted": len(SEQUENCES)}
+    assert given == {name: sizes[what] for name, what in (COUNTED | {"head": "wanted"}).items()}
     _ends(network, skips=False)
-    places = Packed.of(network, SEQUENCES).layout.tokens.size
-    assert given == [len(SEQUENCES)] * 3 + [places] * 3
+    assert set(given.values()) == {sizes["places"]}
 
 
 class _Blurred(nn.Module):
@@ -81,13 +112,29 @@ class _Blurred(nn.Module):
         return torch.as_tensor(self._block(states.cumsum(1)))
 
 
+class _Placed(nn.Module):
+    """An embedding that knows where a token stands, as those of older families do."""
+
+    def __init__(self, words: nn.Module) -> None:
+        super().__init__()
+        self._words = words
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return torch.as_tensor(self._words(tokens)) + torch.arange(tokens.shape[1])[:, None] / 10
+
+
 def test_a_network_that_needs_the_whole_layer_is_found_out(model: LanguageModel) -> None:
     torch.manual_seed(0)
     blurred = copy.deepcopy(model.network)
-    cast(Any, blurred.base_model).layers[-1].mlp = _Blurred(last_maps(blurred)[-1])
+    cast(Any, blurred.base_model).layers[-1].mlp = _Blurred(cast(Any, blurred.base_model).layers[-1].mlp)
+    placed = copy.deepcopy(model.network)
+    cast(Any, placed.base_model).embed_tokens = _Placed(cast(Any, placed.base_model).embed_tokens)
     gpt2 = GPT2Model(GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=40)).eval()
+    flat = LlamaModel(LlamaConfig(**{**SIZES, "num_hidden_layers": 1}, num_attention_heads=2)).eval()
     mamba = MambaModel(MambaConfig(state_size=4, **SIZES)).eval()
     assert ability(model.network) == Ability(packs=True, skips=True)
     assert not ability(blurred).skips
+    assert not ability(placed).skips
+    assert not ability(flat).skips, "its only layer is the first and the last"
     assert ability(gpt2) == Ability(packs=True, skips=False), "its layers go by another name"
     assert ability(mamba) == Ability(packs=False, skips=False), "it has nothing of the kind"

@@ -4,7 +4,7 @@ Sequences are laid out in rows, several behind each other where they fit. A begi
 there once; each place attends to what comes before it in its own sequence and counts its position there. Outputs are
 those of the sequences by themselves, up to rounding. That takes a network that attends by a four-dimensional mask and
 counts by `position_ids`. Whether one does is found out by trying; a recurrent one, which does not, reads plain rows.
-So is whether its last layer may be left out where no output is asked for.
+So is whether its first and last layer need not be computed at every place.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from cairn.lab.skipping import last_maps, only_at
+from cairn.lab.skipping import only_at
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -53,8 +53,7 @@ class Layout:
     def read(self, network: PreTrainedModel, places: IntArray, rows: slice, *, skip: bool) -> Tensor:
         """Return a network's first output (logits, or a body's last states) at places (M,) of some rows, (M, D).
 
-        places: sorted, each of them once, and counted from the first of these rows. skip: leave out what the
-        last layer would compute elsewhere.
+        places: sorted, each of them once, and counted from the first of these rows. skip: see `only_at`.
         """
         tokens = torch.from_numpy(self.tokens[rows]).to(network.device)
         given: dict[str, Tensor] = {}
@@ -62,9 +61,9 @@ class Layout:
             position = torch.from_numpy(self.position[rows]).to(network.device)
             given = {"attention_mask": additive_mask(self.sees[rows], network), "position_ids": position}
         wanted = torch.from_numpy(places).to(network.device)
-        with only_at(last_maps(network), wanted) if skip else nullcontext():
-            found = network(input_ids=tokens, use_cache=False, **given)[0]
-        return torch.as_tensor(found).flatten(0, 1)[wanted]
+        with only_at(network, tokens, wanted) if skip else nullcontext():
+            found = torch.as_tensor(network(input_ids=tokens, use_cache=False, **given)[0])
+        return found[0] if skip else found.flatten(0, 1)[wanted]
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Ability:
     """What a network puts out the right thing in spite of."""
 
     packs: bool  # several sequences in a row, told apart by mask and position
-    skips: bool  # its last layer left out, as far as that goes, where no output is asked for
+    skips: bool  # its first and last layer computed no more often than it takes; see `only_at`
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def ability(network: PreTrainedModel) -> Ability:
 def _answers(network: PreTrainedModel, able: Ability) -> Tensor:
     """Return what a network puts out at some places of three sequences."""
     words = int(network.config.vocab_size)
-    tokens = (1, 2, 3, 4, 5), (1, 2, 3, 4, 6, 7), (8, 9, 10)
+    tokens = (1, 2, 3, 4, 5), (1, 2, 3, 4, 6, 7), (8, 4, 1)  # one token at several positions, too
     sequences = tuple(tuple(token % words for token in one) for one in tokens)
     layout = Layout.of(sequences, together=able.packs)
     ends = [layout.place[n, [1, len(one) - 1]] for n, one in enumerate(sequences)]

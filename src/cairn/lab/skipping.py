@@ -1,52 +1,102 @@
-"""What the last layer of a network computes place by place, computed only where an output is asked for.
+"""What a network computes place by place, computed once for each distinct token, or only where an output is asked for.
 
-These are its queries, the map behind its attention and its feed-forward block: nothing but the output of the same place
-follows them. What a network puts out at a place that was left out means nothing.
+What the first layer makes of a place before it attends is a function of the token there. What the last layer makes of
+one after it has attended is read by nothing but the output of that place. Queries of the last layer, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
-from torch import Size, Tensor, nn
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding
 from transformers import PreTrainedModel
 
-PLACE_BY_PLACE = ("self_attn.q_proj", "self_attn.o_proj", "mlp")
+Before = Callable[[nn.Module, tuple[Tensor]], tuple[Tensor]]
+After = Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]
 
 
-def last_maps(network: PreTrainedModel) -> tuple[nn.Module, ...]:
-    """Return what the last layer computes place by place, by the names that most families give it.
+@dataclass(frozen=True)
+class Places:
+    """Some places of B rows with T places each, counted over all rows."""
 
-    Raises AttributeError where there is nothing of these names.
-    """
-    *_, last = network.base_model.get_submodule("layers").children()
-    return tuple(last.get_submodule(name) for name in PLACE_BY_PLACE)
+    rows: int
+    width: int
+    picked: Tensor  # (M,)
+    like: Tensor | None = None  # (B * T,) which of the picked ones each place is like; None: like none of them
+
+    @staticmethod
+    def one_a_token(tokens: Tensor) -> Places:
+        """Pick a place for each distinct token of (B, T)."""
+        distinct, like = tokens.unique(return_inverse=True)
+        picked = like.new_empty(len(distinct))
+        picked[like.flatten()] = torch.arange(tokens.numel(), device=tokens.device)
+        return Places(len(tokens), tokens.shape[1], picked, like.flatten())
+
+    def pick(self, states: Tensor) -> Tensor:
+        """(B, T, D) to (1, M, D)."""
+        return states.flatten(0, 1)[self.picked][None]
+
+    def spread(self, said: Tensor) -> Tensor:
+        """(1, M, E) to (B, T, E), with 0 at a place that is like none."""
+        if self.like is not None:
+            return embedding(self.like, said[0]).view(self.rows, self.width, -1)
+        everywhere = said.new_zeros(self.rows * self.width, said.shape[-1])
+        return everywhere.index_copy(0, self.picked, said[0]).view(self.rows, self.width, -1)
 
 
 @contextmanager
-def only_at(maps: Sequence[nn.Module], places: Tensor) -> Iterator[None]:
-    """Let maps from (B, T, D) to (B, T, E) work at some places (M,) of their B * T, and say 0 at the others."""
+def only_at(network: PreTrainedModel, tokens: Tensor, wanted: Tensor) -> Iterator[None]:
+    """Let a network that is given tokens (B, T) put out (1, M, D): what it would say at the wanted places (M,).
+
+    Its layers are told by the names that most families give them. Raises AttributeError where there is nothing of these
+    names, ValueError where there are not two layers.
+    """
+    first, *_, last = network.base_model.get_submodule("layers").children()
+    alike, asked = Places.one_a_token(tokens), Places(len(tokens), tokens.shape[1], wanted)
     with ExitStack() as until_then:
-        for one in maps:
-            until_then.enter_context(_only_at(one, places))
+        readers = [first.get_submodule(f"self_attn.{name}_proj") for name in "qkv"]
+        until_then.enter_context(_behind_norm(first.get_submodule("input_layernorm"), readers, alike))
+        for name in ("self_attn.q_proj", "self_attn.o_proj"):
+            until_then.enter_context(_hooked(last.get_submodule(name), _picked(asked), _spread(asked)))
+        norm, readers = last.get_submodule("post_attention_layernorm"), [last.get_submodule("mlp")]
+        until_then.enter_context(_behind_norm(norm, readers, asked))
+        until_then.enter_context(_hooked(last, None, lambda _, __, states: asked.pick(states)))
         yield
 
 
 @contextmanager
-def _only_at(one: nn.Module, places: Tensor) -> Iterator[None]:
-    shapes: list[Size] = []
+def _behind_norm(norm: nn.Module, readers: Sequence[nn.Module], places: Places) -> Iterator[None]:
+    """Let a norm, and the maps that alone read what it says, work at some places."""
+    kept: list[Tensor] = []
 
-    def pick(_: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
-        shapes.append(given[0].shape)
-        return (given[0].flatten(0, 1)[places][None],)
+    def keep(_: nn.Module, __: tuple[Tensor], said: Tensor) -> Tensor:
+        kept[:] = [said]
+        return said.detach()[:, :1].expand(places.rows, places.width, -1)  # the readers look at its shape alone
 
-    def put_back(_: nn.Module, __: tuple[Tensor], said: Tensor) -> Tensor:
-        rows, width = shapes.pop()[:2]
-        everywhere = said.new_zeros(rows * width, said.shape[-1])
-        return everywhere.index_copy(0, places, said[0]).view(rows, width, -1)
+    with ExitStack() as until_then:
+        until_then.enter_context(_hooked(norm, _picked(places), keep))
+        for reader in readers:
+            until_then.enter_context(_hooked(reader, lambda _, __: (kept[0],), _spread(places)))
+        yield
 
-    hooks = one.register_forward_pre_hook(pick), one.register_forward_hook(put_back)
+
+def _picked(places: Places) -> Before:
+    return lambda _, given: (places.pick(given[0]),)
+
+
+def _spread(places: Places) -> After:
+    return lambda _, __, said: places.spread(said)
+
+
+@contextmanager
+def _hooked(one: nn.Module, before: Before | None, after: After) -> Iterator[None]:
+    hooks = [one.register_forward_hook(after)]
+    if before is not None:
+        hooks.append(one.register_forward_pre_hook(before))
     try:
         yield
     finally:
