@@ -225,6 +225,13 @@ def test_the_paragraph_holds_the_facts() -> None:
     assert "\n" not in text
 
 
+def test_departures_fit_into_their_sentence() -> None:
+    declared = "A small model stands in.", "KL stands in the loss.", "Rollouts are fresh.", "SPA-RL has one head."
+    report = report_of(records()).model_copy(update={"deviations": declared})
+    expected = "Departures from the paper: a small model stands in; KL stands in the loss; rollouts are fresh; SPA-RL has"
+    assert expected in methods_paragraph(report, LABELS)
+
+
 def test_the_paragraph_admits_what_is_open() -> None:
     found = records(1, trajectory=None)
     text = methods_paragraph(report_of(found), LABELS)

@@ -73,7 +73,7 @@ def _baselines(run: Run) -> str:
 
 def _phrase(sentence: str) -> str:
     """Fit a sentence into another one: no full stop, and no capital unless it opens an acronym or a name like it."""
-    capital = sentence[:1].isupper() and sentence[1:2].islower()
+    capital = sentence[:1].isupper() and (sentence[1:2].islower() or sentence[:2] == "A ")
     return (sentence[:1].lower() + sentence[1:] if capital else sentence).rstrip(".")
 
 
