@@ -70,6 +70,7 @@ def test_outputs_and_gradients_are_those_of_the_whole_layer(model64: LanguageMod
 
 
 COUNTED = {
+    "embed_tokens": "tokens",
     "layers.0.input_layernorm": "tokens",
     "layers.0.self_attn.q_proj": "tokens",
     "layers.0.self_attn.k_proj": "tokens",
@@ -92,7 +93,7 @@ def test_no_map_is_given_more_than_it_takes(model: LanguageModel) -> None:
     given: dict[str, int] = {}
     maps = {name: network.base_model.get_submodule(name) for name in COUNTED} | {"head": network.lm_head}
     for name, one in maps.items():
-        one.register_forward_hook(lambda _, states, __, name=name: given.update({name: states[0].shape[:-1].numel()}))
+        one.register_forward_hook(lambda _, __, said, name=name: given.update({name: said.shape[:-1].numel()}))
     _ends(network, skips=True)
     read = Packed.of(network, SEQUENCES).layout.tokens
     sizes = {"tokens": len(set(read.flat)), "places": read.size, "wanted": len(SEQUENCES)}

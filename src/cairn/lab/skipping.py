@@ -1,7 +1,8 @@
 """What a network computes place by place, computed once for each distinct token, or only where an output is asked for.
 
-What the first layer makes of a place before it attends is a function of the token there. What the last layer makes of
-one after it has attended is read by nothing but the output of that place. Queries of the last layer, too.
+What a place is before the first layer attends is a function of the token there: its embedding, and the norm, queries,
+keys and values of that layer. What the last layer makes of a place after it has attended is read by nothing but the
+output of that place, and so are its queries.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding
 from transformers import PreTrainedModel
 
 Before = Callable[[nn.Module, tuple[Tensor]], tuple[Tensor]]
@@ -31,19 +31,20 @@ class Places:
     @staticmethod
     def one_a_token(tokens: Tensor) -> Places:
         """Pick a place for each distinct token of (B, T)."""
-        distinct, like = tokens.unique(return_inverse=True)
-        picked = like.new_empty(len(distinct))
-        picked[like.flatten()] = torch.arange(tokens.numel(), device=tokens.device)
-        return Places(len(tokens), tokens.shape[1], picked, like.flatten())
+        flat = tokens.flatten()
+        stands = flat.new_full((int(flat.max()) + 1,), -1)  # where each token does
+        stands[flat] = torch.arange(len(flat), device=flat.device)
+        there = stands >= 0
+        return Places(len(tokens), tokens.shape[1], stands[there], (there.cumsum(0) - 1)[flat])
 
     def pick(self, states: Tensor) -> Tensor:
-        """(B, T, D) to (1, M, D)."""
-        return states.flatten(0, 1)[self.picked][None]
+        """(B, T, ...) to (1, M, ...)."""
+        return states.flatten(0, 1).index_select(0, self.picked)[None]
 
     def spread(self, said: Tensor) -> Tensor:
         """(1, M, E) to (B, T, E), with 0 at a place that is like none."""
         if self.like is not None:
-            return embedding(self.like, said[0]).view(self.rows, self.width, -1)
+            return said[0].index_select(0, self.like).view(self.rows, self.width, -1)
         everywhere = said.new_zeros(self.rows * self.width, said.shape[-1])
         return everywhere.index_copy(0, self.picked, said[0]).view(self.rows, self.width, -1)
 
@@ -58,6 +59,7 @@ def only_at(network: PreTrainedModel, tokens: Tensor, wanted: Tensor) -> Iterato
     first, *_, last = network.base_model.get_submodule("layers").children()
     alike, asked = Places.one_a_token(tokens), Places(len(tokens), tokens.shape[1], wanted)
     with ExitStack() as until_then:
+        until_then.enter_context(_hooked(network.get_input_embeddings(), _picked(alike), _spread(alike)))
         readers = [first.get_submodule(f"self_attn.{name}_proj") for name in "qkv"]
         until_then.enter_context(_behind_norm(first.get_submodule("input_layernorm"), readers, alike))
         for name in ("self_attn.q_proj", "self_attn.o_proj"):
