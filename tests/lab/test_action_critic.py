@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Literal
 
 import pytest
@@ -67,8 +68,8 @@ def test_it_learns_and_states_only_where_they_are_taught(opened: Opened) -> None
     first = services.fit_action_values(batch, _targets(batch, 0.5, 99.0), taught, 0.1)
     mask = batch.turn_mask
     assert first == pytest.approx(float((start.actions - 0.5)[mask].square().sum(-1).mean()), rel=1e-4)
-    errors = [services.fit_action_values(batch, _targets(batch, 0.5, 99.0), taught, 0.1) for _ in range(40)]
-    assert errors[-1] < first / 10
+    errors = [services.fit_action_values(batch, _targets(batch, 0.5, 99.0), taught, 0.1) for _ in range(60)]
+    assert fmean(errors[-10:]) < first / 10, "at this rate they swing, and rounding decides any one of them"
     assert services.action_values(batch).states[mask].abs().max() < 5, "nobody taught them 99"
     taught[:] = True
     errors = [services.fit_action_values(batch, _targets(batch, 0.5, 0.25), taught, 0.1) for _ in range(60)]
