@@ -113,6 +113,17 @@ class _Blurred(nn.Module):
         return torch.as_tensor(self._block(states.cumsum(1)))
 
 
+class _Eager(nn.Module):
+    """A norm that asks the feed-forward block before its turn."""
+
+    def __init__(self, norm: nn.Module, block: nn.Module) -> None:
+        super().__init__()
+        self._norm, self._block = norm, block
+
+    def forward(self, states: Tensor) -> Tensor:
+        return torch.as_tensor(self._norm(states) + self._block(states))
+
+
 class _Placed(nn.Module):
     """An embedding that knows where a token stands, as those of older families do."""
 
@@ -128,6 +139,9 @@ def test_a_network_that_needs_the_whole_layer_is_found_out(model: LanguageModel)
     torch.manual_seed(0)
     blurred = copy.deepcopy(model.network)
     cast(Any, blurred.base_model).layers[-1].mlp = _Blurred(cast(Any, blurred.base_model).layers[-1].mlp)
+    eager = copy.deepcopy(model.network)
+    layer = cast(Any, eager.base_model).layers[-1]
+    layer.input_layernorm = _Eager(layer.input_layernorm, layer.mlp)
     placed = copy.deepcopy(model.network)
     cast(Any, placed.base_model).embed_tokens = _Placed(cast(Any, placed.base_model).embed_tokens)
     gpt2 = GPT2Model(GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=40)).eval()
@@ -136,6 +150,7 @@ def test_a_network_that_needs_the_whole_layer_is_found_out(model: LanguageModel)
     assert ability(model.network) == Ability(packs=True, skips=True)
     assert not ability(blurred).skips
     assert not ability(placed).skips
+    assert not ability(eager).skips
     assert not ability(flat).skips, "its only layer is the first and the last"
     assert ability(gpt2) == Ability(packs=True, skips=False), "its layers go by another name"
     assert ability(mamba) == Ability(packs=False, skips=False), "it has nothing of the kind"

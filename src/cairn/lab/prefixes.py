@@ -147,7 +147,7 @@ def _same(network: PreTrainedModel, able: Ability, plain: Tensor) -> bool:
     """Say whether a network that is taken to be able to something answers as if it were not."""
     try:
         found = _answers(network, able)
-    except (TypeError, ValueError, RuntimeError, AttributeError):  # it does not take the mask, or has no such block
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):  # it takes no mask, or is built otherwise
         return False
     error = max(1e-4, 10 * torch.finfo(plain.dtype).eps)  # a mistake is of the size of the outputs
     return bool((found - plain).abs().max() <= error * plain.abs().max())
