@@ -19,8 +19,11 @@ from tests.lab.poison import poisonous_method
 from cairn.errors import UserError
 from cairn.evidence.records import Record, read_record, read_records, record_name, stable_bytes
 from cairn.lab.backends import names, open_backend
+from cairn.lab.backends.processes import Processes
+from cairn.lab.cell import Cell
 from cairn.lab.controls import ExactCredit, ShuffledCredit
 from cairn.lab.experiment import Arm, Reproduction
+from cairn.lab.plan import Key
 from cairn.lab.protocol import Protocol, read_protocol
 from cairn.lab.runner import TRIES, Plan, run
 from cairn.method import Method
@@ -146,14 +149,45 @@ def test_a_worker_goes_on_with_what_has_most_in_common_with_its_last_cell(protoc
     assert found == [[arm, seed] for seed in ("s101", "s102") for arm in order]
 
 
+class Watched(Processes):
+    """Notes to which process each cell goes, and what it was said to have computed last."""
+
+    def __init__(self) -> None:
+        super().__init__(workers=2)
+        self.given: list[tuple[int | None, Key]] = []
+        self.said: list[Key | None] = []
+
+    def submit(self, cell: Cell) -> None:
+        last = self.last()
+        super().submit(cell)
+        process, _ = [*self._busy.values()][-1]
+        self.said.append(_key(last) if last else None)
+        self.given.append((process.pid, _key(cell)))
+
+
+def _key(cell: Cell) -> Key:
+    return cell.task, cell.arm, cell.seed
+
+
 def test_each_of_two_workers_has_a_seed_of_its_own_and_goes_on_with_it(protocol: Protocol, tmp_path: Path) -> None:
+    """Which of them ends a cell first is chance; what it is given then is not."""
     shuffled = Arm("shuffled", "null", "The rule's credit, misplaced.", PAPER.method, null=ShuffledCredit())
-    witness = Witness()
-    run(_plan(protocol, tmp_path, PAPER, CEILING, shuffled, seeds=(101, 102), workers=2), witness)
-    begun = [*dict.fromkeys((seed, arm) for _, arm, seed, _ in witness.seen)]
-    assert sorted(begun[:2]) == [(101, "paper"), (102, "paper")]
-    for mine in (101, 102):
-        assert [arm for seed, arm in begun if seed == mine][:2] == ["paper", "shuffled"]
+    workers = Watched()
+    run(_plan(protocol, tmp_path, PAPER, CEILING, shuffled, seeds=(101, 102), workers=2), Witness(), workers)
+    (one, first), (other, second), (free, third), *_ = workers.given
+    assert one != other
+    assert (first, second) == (("quest", "paper", 101), ("quest", "paper", 102))
+    assert third == ("quest", "shuffled", {one: 101, other: 102}[free])
+
+
+def test_a_process_is_said_to_have_computed_last_what_it_did(protocol: Protocol, tmp_path: Path) -> None:
+    workers = Watched()
+    run(_plan(protocol, tmp_path, PLAIN, CEILING, seeds=(101, 102), workers=2), Witness(), workers)
+    before: dict[int | None, Key] = {}
+    for (process, cell), said in zip(workers.given, workers.said, strict=True):
+        assert said == before.get(process)
+        before[process] = cell
+    assert len(before) == 2
 
 
 def test_a_cell_that_raises_becomes_a_record_and_the_others_finish(protocol: Protocol, tmp_path: Path) -> None:
