@@ -74,9 +74,21 @@ class Unpaid(GRPO):
         return rollouts.replace(terminal_rewards=torch.zeros_like(rollouts.terminal_rewards))
 
 
-def test_where_nothing_is_rewarded_the_policy_stays_as_it_is(train: Train, model: LanguageModel) -> None:
+@dataclass(frozen=True)
+class UnpaidHere(Unpaid):
+    """It learns from every third row only."""
+
+    def credit(self, rollouts: Rollouts) -> Credit:
+        third = torch.arange(len(rollouts.action_mask)) % 3 == 0
+        return Credit(super().credit(rollouts).advantages, rollouts.action_mask & third[:, None])
+
+
+@pytest.mark.parametrize("rule", [Unpaid, UnpaidHere])
+def test_where_nothing_is_rewarded_the_policy_stays_as_it_is(
+    train: Train, model: LanguageModel, rule: type[Unpaid]
+) -> None:
     """AdamW takes steps of full length on the least noise, such as rounding that tells policy and reference apart."""
-    _, trainer = train(Unpaid(kl_coefficient=0.1), updates=12)
+    _, trainer = train(rule(kl_coefficient=0.1), updates=12)
     assert trainer.gradient_norms == [0.0] * 12
     pairs = zip(trainer.policy.network.parameters(), model.network.parameters(), strict=True)
     assert all(torch.equal(now, before) for now, before in pairs)

@@ -153,7 +153,7 @@ class Trainer:
         rollouts = self.null.rollouts(self._stages.reward(services.attach(rollouts)))
         seen = rollouts.declare(self.method.needs)
         credit = self.null.credit(self._stages.credit(seen), rollouts)
-        learned = self._learn(*drop_rows(seen, credit), services, update)
+        learned = self._learn(*_for_the_loss(seen, credit, services), services, update)
         self._stages.fit(seen, services.door)
         self._memory = self._stages.remember(seen)
         self._note_lengths(rollouts)
@@ -227,6 +227,12 @@ def drop_rows(rollouts: Rollouts, credit: Credit) -> tuple[Rollouts, Credit]:
         return rollouts, credit
     rows = credit.trained(rollouts.action_mask).any(1)
     return rollouts.keep_rows(rows), credit.keep_rows(rows)
+
+
+def _for_the_loss(rollouts: Rollouts, credit: Credit, services: TabularServices) -> tuple[Rollouts, Credit]:
+    """Drop rows; the reference then reads those that are left as the policy will, among themselves."""
+    kept, credit = drop_rows(rollouts, credit)
+    return (kept if len(kept.row_rollout) == len(rollouts.row_rollout) else services.refer(kept)), credit
 
 
 def _return_spread(rollouts: Rollouts) -> dict[str, float]:

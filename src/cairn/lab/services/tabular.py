@@ -204,12 +204,23 @@ class TabularServices:
         """Score the batch as far as the method's needs ask for it: reference log-probs, critic values."""
         if "reference_policy" in self._needs:
             self._bills.scored(_lengths(rollouts), self._models.reference.cost)
-            rollouts = rollouts.replace(logprobs_reference=self._reference_logprobs(rollouts))
+            rollouts = self.refer(rollouts)
         if values_states_alone(self._needs):
             critic = self._the_critic()
             self._bills.scored(_lengths(rollouts), critic.cost)
             rollouts = rollouts.replace(values=critic.values(rollouts))
         return rollouts
+
+    def refer(self, rollouts: Rollouts) -> Rollouts:
+        """Read the reference log-probs of rows anew, where the method needs them. Not billed: `attach` bills them.
+
+        To be called where the policy is going to read some rows of a batch only. It and the reference have to read the
+        same rows at once: where the two are equal, rounding must not tell them apart, or the optimiser would walk on
+        its noise as long as nothing is rewarded.
+        """
+        if "reference_policy" not in self._needs:
+            return rollouts
+        return rollouts.replace(logprobs_reference=self._reference_logprobs(rollouts.replace(needs=None)))
 
     def bill_training(self, rollouts: Rollouts) -> None:
         """Bill one forward and backward pass of the policy over the batch."""
@@ -317,8 +328,6 @@ class TabularServices:
     def _reference_logprobs(self, rollouts: Rollouts) -> Tensor:
         if self._models.reference is self._models.policy:  # it sampled the batch, and said how likely each token was
             return rollouts.logprobs_behaviour
-        # All rows at once, as the update reads them: where policy and reference are equal, rounding must not tell them
-        # apart. The optimiser would walk on its noise as long as nothing is rewarded.
         return action_logprobs(self._models.reference.network, rollouts)
 
 
