@@ -27,6 +27,29 @@ def test_what_was_made_here_is_not_escaped_twice() -> None:
     assert text.element("p", text.element("b", "<")) == "<p><b>&lt;</b></p>"
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("no `a<b>` here, `c`", "no <code>a&lt;b&gt;</code> here, <code>c</code>"),
+        ("one ` alone", "one ` alone"),
+        ("`a\nb`", "<code>a b</code>"),
+        (text.Html("`made here`"), "`made here`"),
+        (None, "–"),
+    ],
+)
+def test_what_stands_between_backticks_is_code_in_prose(given: str | None, shown: str) -> None:
+    assert text.prose(given) == shown
+
+
+def test_paragraphs_lists_and_cells_are_prose() -> None:
+    written = "`x`"
+    blocks = (
+        text.paragraph(written), text.bullets([written]), text.definitions([("a", written)]),
+        text.table(["a", "b"], [["a", written]]), text.notice("note", "a", written),
+    )  # fmt: skip
+    assert all("<code>x</code>" in block for block in blocks)
+
+
 def test_markdown_marks_become_entities() -> None:
     shown = text.markdown("# [x](y) *a* `b` {: .c} <i>")
     assert not set(shown.replace("&#", "").replace(";", "")) & set("#[]()*`{}:<>")

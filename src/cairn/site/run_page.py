@@ -31,6 +31,7 @@ from cairn.site.text import (
     notice,
     number,
     paragraph,
+    prose,
     share,
     signed,
     table,
@@ -217,7 +218,7 @@ def _results(found: Sequence[ArmSummary]) -> str:
 
 
 def _arm(arm: ArmSummary) -> Html:
-    what = element("span", f"{arm.role}: {arm.description}", class_="cairn-what")
+    what = element("span", prose(f"{arm.role}: {arm.description}"), class_="cairn-what")
     return join([element("code", arm.arm), what], "<br>")
 
 
@@ -328,7 +329,7 @@ def place_of(item: str) -> str:
 
 
 def _marked(status: str, evidence: Sequence[Content]) -> Html:
-    return join([badge(status), *evidence], "<br>")
+    return join([badge(status), *map(prose, evidence)], "<br>")
 
 
 def paragraph_to_paste(subject: Subject) -> str:
@@ -337,7 +338,7 @@ def paragraph_to_paste(subject: Subject) -> str:
         return ""
     text = methods_paragraph(subject.report, subject.labels)
     about = paragraph("Made from the report; every number in it is read from there.")
-    quoted = element("blockquote", element("p", text))
+    quoted = element("blockquote", paragraph(text))
     return f"### A methods paragraph for this run\n\n{about}\n\n{quoted}"
 
 

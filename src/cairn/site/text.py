@@ -19,6 +19,7 @@ NO_BREAK = "\u00a0"
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]()#+!|~^$:.=-]")
 _SPACES = re.compile(r"[ \t\r\n\f\v\x85\u2028\u2029]+")  # a no-break space stays
 _SAFE_URL = re.compile(r"https?://[^\s<>\"']+")
+_CODE = re.compile("`([^`]+)`")
 _TAG = re.compile(r"<[^>]*>")
 _NARROW = 2  # columns that fit a phone side by side
 _PREFIXES = ((15, "P"), (12, "T"), (9, "G"), (6, "M"))
@@ -44,6 +45,11 @@ def escape(content: Content) -> Html:
     if isinstance(content, Html):
         return content
     return Html(DASH if content is None else html.escape(plain(str(content)), quote=True))
+
+
+def prose(content: Content) -> Html:
+    """Return content for a paragraph, a list or a cell: escaped, and what stands between backticks as code."""
+    return content if isinstance(content, Html) else Html(_CODE.sub(r"<code>\1</code>", escape(content)))
 
 
 def markdown(text: str) -> str:
@@ -100,7 +106,7 @@ def table(head: Sequence[Content], rows: Iterable[Sequence[Content]], caption: s
     lines += [f"<thead><tr>{heads}</tr></thead>", "<tbody>"]
     labels = [_bare(cell) if cards else None for cell in head[1:]]
     for first, *others in rows:
-        cells = join(element("td", cell, data_label=label) for label, cell in zip(labels, others, strict=True))
+        cells = join(element("td", prose(cell), data_label=label) for label, cell in zip(labels, others, strict=True))
         lines.append(f"<tr>{element('th', first, scope='row')}{cells}</tr>")
     return "\n".join([*lines, "</tbody>", "</table>"])
 
@@ -112,24 +118,24 @@ def _bare(content: Content) -> Html:
 
 def paragraph(*content: Content, class_: str | None = None) -> str:
     """Return a paragraph."""
-    return element("p", *content, class_=class_)
+    return element("p", *map(prose, content), class_=class_)
 
 
 def bullets(items: Iterable[Content], tag: str = "ul") -> str:
     """Return a list, numbered with the tag `ol`."""
-    lines = "\n".join(element("li", item) for item in items)
+    lines = "\n".join(element("li", prose(item)) for item in items)
     return f"<{tag}>\n{lines}\n</{tag}>"
 
 
 def definitions(pairs: Iterable[tuple[Content, Content]]) -> str:
     """Return a list of names with their values."""
-    lines = "\n".join(f"<div>{element('dt', name)}{element('dd', value)}</div>" for name, value in pairs)
+    lines = "\n".join(f"<div>{element('dt', name)}{element('dd', prose(value))}</div>" for name, value in pairs)
     return f'<dl class="cairn-facts">\n{lines}\n</dl>'
 
 
 def notice(kind: str, title: str, *content: Content) -> str:
     """Return a box with a title; `kind` is one of the theme's (note, warning, danger)."""
-    inside = element("p", title, class_="admonition-title") + element("p", *content)
+    inside = element("p", title, class_="admonition-title") + paragraph(*content)
     return element("div", Html(inside), class_=f"admonition {kind}")
 
 
