@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cairn.evidence.report import Report
     from cairn.lab.backends import Backend
     from cairn.lab.experiment import Reproduction
+    from cairn.lab.protocol import Protocol
     from cairn.lab.runner import Plan
 
 INTERRUPTED = 130
@@ -202,23 +203,15 @@ def _below(reproduction: Reproduction, options: Options) -> Options:
 
 
 def _plan(reproduction: Reproduction, options: Options) -> Plan:
-    from cairn.lab.forms import has_exact_credit
     from cairn.lab.model import load as load_model
     from cairn.lab.model import pick_device, pick_dtype, quiet
-    from cairn.lab.protocol import family_of, read_protocol, task_knobs, task_prompt
+    from cairn.lab.protocol import read_protocol
     from cairn.lab.runner import Plan
-    from cairn.lab.tasks import find
 
     protocol = read_protocol()
     preset = protocol.preset(options.preset)
     if options.task is not None:
-        knobs = task_knobs(protocol, options.preset, options.task)  # a name that is no task is refused
-        find(family_of(options.task)).build(knobs, 0)  # and so is one whose instances cannot be had
-        prompt = task_prompt(protocol, options.task)
-        reproduction = reproduction.on(options.task)
-        if not has_exact_credit(prompt):
-            say(f"The prompt `{prompt}` rules exact credit out; arms that need it do not run.")
-            reproduction = reproduction.without("oracle")
+        reproduction = _on_task(reproduction, protocol, options.preset, options.task)
     device = pick_device(options.device)
     dtype = pick_dtype(options.dtype, device)
     if options.preset == "gpu" and device == "cpu":
@@ -243,6 +236,21 @@ def _plan(reproduction: Reproduction, options: Options) -> Plan:
         models=models,
         dtype=dtype,
     )
+
+
+def _on_task(reproduction: Reproduction, protocol: Protocol, preset: str, task: str) -> Reproduction:
+    """Move a reproduction to another task, without the arms that cannot run there."""
+    from cairn.lab.forms import has_exact_credit
+    from cairn.lab.protocol import family_of, task_knobs, task_prompt
+    from cairn.lab.tasks import find
+
+    knobs = task_knobs(protocol, preset, task)  # a name that is no task is refused
+    find(family_of(task)).build(knobs, 0)  # and so is one whose instances cannot be had
+    prompt = task_prompt(protocol, task)
+    if has_exact_credit(prompt):
+        return reproduction.on(task)
+    say(f"The prompt `{prompt}` rules exact credit out; arms that need it do not run.")
+    return reproduction.on(task).without("oracle")
 
 
 def _cores() -> int:
