@@ -17,6 +17,7 @@ from cairn.method import Method, Services
 from cairn.methods.gigpo import GiGPO
 from cairn.methods.grpo import GRPO
 from cairn.methods.ppo_gae import PPOGAE
+from cairn.methods.spro import SPRO
 from cairn.methods.vineppo import VinePPO
 from cairn.rollouts import Rollouts
 
@@ -78,6 +79,12 @@ def test_exact_credit_agrees_with_itself(model: LanguageModel, panel: Panel) -> 
     found = _fidelity(model, panel, ExactCredit())
     assert found["rank_correlation"] == pytest.approx(1, abs=1e-6)
     assert found["sign_accuracy"] == 1.0
+
+
+def test_credit_by_log_ratios_is_nothing_under_the_initial_policy(model: LanguageModel, panel: Panel) -> None:
+    """Policy and reference are one: with rounding between them, half of the signs would be right by chance."""
+    assert _fidelity(model, panel, SPRO(outcome_weight=0.0))["sign_accuracy"] == 0.0
+    assert _fidelity(model, panel, SPRO()) == _fidelity(model, panel, GRPO())
 
 
 def test_rules_are_ordered_as_they_must_be(model: LanguageModel, panel: Panel) -> None:
