@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tests.site.conftest import HOSTILE
 
+from cairn.commands.fidelity_tables import print_table
 from cairn.errors import UserError
 from cairn.evidence.fidelity import (
     FIGURES,
@@ -77,6 +80,16 @@ def test_the_page_says_what_was_measured_and_links_what_is_known() -> None:
     assert "<em>exact</em>" in page
     assert "cairn fidelity --task maze --preset cpu --out reproductions/fidelity" in page
     assert "would have 0.250" in page  # two of eight turns
+
+
+def test_nothing_is_below_zero_by_rounding() -> None:
+    row, printed = _row("grpo", -0.001, 1.0), io.StringIO()
+    table = FidelityTable(panel=_panel(), rows=(row,))
+    assert "0.00\u00a0±\u00a00.05" in (page := render(table, {}))
+    assert "−0.00" not in page
+    print_table(Console(file=printed, width=120), table)
+    assert "0.00±0.05" in printed.getvalue()
+    assert "-0.00" not in printed.getvalue()
 
 
 def test_colours_of_the_x_ray_by_hand() -> None:

@@ -37,7 +37,7 @@ def _figure(row: FidelityRow, name: str) -> str | None:
     value, error = row.figures.get(name), row.errors.get(name)
     if value is None:
         return None
-    return f"{value:.2f}" if error is None or not FIGURES[name].with_error else f"{value:.2f}±{error:.2f}"
+    return f"{value:z.2f}" if error is None or not FIGURES[name].with_error else f"{value:z.2f}±{error:.2f}"
 
 
 def _legend(found: FidelityTable) -> str:

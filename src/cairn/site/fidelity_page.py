@@ -118,7 +118,7 @@ def _figure(row: FidelityRow, name: str) -> Content | Ordered:
     value, error = row.figures.get(name), row.errors.get(name)
     if value is None:
         return None
-    shown = f"{value:.2f}".replace("-", "−") + ("" if error is None else f" ± {error:.2f}")
+    shown = f"{value:z.2f}".replace("-", "−") + ("" if error is None else f" ± {error:.2f}")
     return Ordered(Html(shown.replace(" ", "\u00a0")), f"{value:.6g}")
 
 
