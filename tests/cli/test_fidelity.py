@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tests.cli.conftest import Command, contents
 
-from cairn.evidence.fidelity import FIGURES, FidelityRow
+from cairn.commands.fidelity_tables import print_table
+from cairn.evidence.fidelity import FIGURES, FidelityRow, read_table
 from cairn.lab.fidelity import Rule
 from cairn.lab.fidelity_table import Gauge
 
@@ -33,6 +36,16 @@ def test_it_writes_a_panel_and_a_row_for_each_rule(measured: Path) -> None:
     assert row["figures"]["sign_accuracy"] == 1
     assert row["provenance"]["panel_hash"] == panel["hash"]
     assert panel["baseline"] == "grpo"
+
+
+def test_nothing_is_below_zero_by_rounding(measured: Path) -> None:
+    table = read_table(measured, "quest")
+    (row,) = (row for row in table.rows if row.rule == "grpo")
+    figures, errors = row.figures | {"rank_correlation": -0.001}, row.errors | {"rank_correlation": 0.05}
+    below = row.model_copy(update={"figures": figures, "errors": errors})
+    printed = io.StringIO()
+    print_table(Console(file=printed, width=120), table.model_copy(update={"rows": (below,)}))
+    assert " 0.00±0.05" in printed.getvalue()
 
 
 def test_what_is_finished_is_kept_and_the_rest_is_measured(
